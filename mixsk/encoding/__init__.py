@@ -1,0 +1,7 @@
+"""From X as the user has it to the float32 table that networks and densities see."""
+
+from mixsk.encoding.layout import Layout
+from mixsk.encoding.passthrough import PassthroughEncoder
+from mixsk.encoding.table import TableEncoder
+
+__all__ = ["Layout", "PassthroughEncoder", "TableEncoder"]
