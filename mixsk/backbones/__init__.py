@@ -1,0 +1,20 @@
+"""Networks as stages."""
+
+from mixsk.backbones.base import Backbone, StackedLayerNorm, StackedLinear
+from mixsk.backbones.build import BACKBONES, accepted, build
+from mixsk.backbones.linear import Linear
+from mixsk.backbones.mlp import ACTIVATIONS, MLP
+from mixsk.backbones.wrapped import Wrapped
+
+__all__ = [
+    "ACTIVATIONS",
+    "BACKBONES",
+    "MLP",
+    "Backbone",
+    "Linear",
+    "StackedLayerNorm",
+    "StackedLinear",
+    "Wrapped",
+    "accepted",
+    "build",
+]

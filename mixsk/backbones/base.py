@@ -1,0 +1,90 @@
+"""Networks as stages: what mixes at site k needs the part below k and the part above it.
+
+Tensors have a leading model axis `(M, B, ...)`: M networks of one shape hold their weights stacked
+and train in one program. A single network is M = 1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module):
+    """`stages` in order, then `head`; site 0 is the input, site k the output of stage k.
+
+    Attributes
+    ----------
+    stages : nn.ModuleList
+    head : nn.Module
+        Maps the last stage's features to logits.
+    """
+
+    stages: nn.ModuleList
+    head: nn.Module
+
+    @property
+    def n_stages(self) -> int:
+        """Number of hidden stages."""
+        return len(self.stages)
+
+    def lower(self, x: Tensor, site: int) -> Tensor:
+        """Output of stage `site` for inputs x (M, B, ...)."""
+        for stage in self.stages[:site] if site else ():
+            x = stage(x)
+        return x
+
+    def upper(self, h: Tensor, site: int, taps: tuple[int, ...] = ()) -> tuple[Tensor, dict[int, Tensor]]:
+        """Logits (M, B, C) from features at `site`, and the features at the sites in `taps`."""
+        features = {site: h} if site in taps else {}
+        for k, stage in enumerate(self.stages):
+            if k >= site:
+                h = stage(h)
+                if k + 1 in taps:
+                    features[k + 1] = h
+        return self.head(h), features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (M, B, C) of inputs x (M, B, ...)."""
+        return self.upper(x, 0)[0]
+
+
+class StackedLinear(nn.Module):
+    """M linear layers as one: weights (M, in, out), one `baddbmm`.
+
+    Initialised as `torch.nn.Linear` is: uniform in +-1 / sqrt(in), weights and biases.
+
+    Examples
+    --------
+    >>> StackedLinear(3, 2, n_models=4)(torch.zeros(4, 5, 3)).shape
+    torch.Size([4, 5, 2])
+    """
+
+    def __init__(self, n_in: int, n_out: int, n_models: int = 1) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(n_in)
+        self.weight = nn.Parameter(torch.empty(n_models, n_in, n_out).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(n_models, 1, n_out).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (M, B, in) to (M, B, out)."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+    def extra_repr(self) -> str:
+        """Shape of the stacked weights."""
+        return "n_models={}, n_in={}, n_out={}".format(*self.weight.shape)
+
+
+class StackedLayerNorm(nn.Module):
+    """LayerNorm with a scale and a shift for each of M models, (M, 1, width)."""
+
+    def __init__(self, width: int, n_models: int = 1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(n_models, 1, width))
+        self.bias = nn.Parameter(torch.zeros(n_models, 1, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last axis of x (M, B, width)."""
+        return nn.functional.layer_norm(x, x.shape[-1:]) * self.weight + self.bias

@@ -1,0 +1,75 @@
+"""From the `module` parameter to a backbone with its initial weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import nn
+
+from mixsk.backbones.base import Backbone
+from mixsk.backbones.linear import Linear
+from mixsk.backbones.mlp import MLP
+from mixsk.backbones.wrapped import Wrapped
+
+BACKBONES: dict[str, type[Backbone]] = {"linear": Linear, "mlp": MLP}
+
+
+def accepted(module: Any) -> set[str] | None:
+    """Names of the keyword arguments a module's constructor takes; None: any, or an instance."""
+    cls = BACKBONES[module] if isinstance(module, str) else module
+    if not isinstance(cls, type):
+        return None
+    parameters = inspect.signature(cls).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return {p.name for p in parameters} - {"n_features", "n_classes", "n_models"}
+
+
+def build(
+    module: Any, n_features: int, n_classes: int, options: Mapping[str, Any], seeds: Sequence[int]
+) -> Backbone:
+    """Make a backbone on the CPU, one model per seed, without touching torch's global generator.
+
+    Parameters
+    ----------
+    module : str, nn.Module class or nn.Module
+        A key of `BACKBONES`; a class, called with `options` and with `n_features` and `n_classes`
+        if its constructor has them; or an instance, deep-copied with its weights.
+    n_features, n_classes : int
+        Width of the encoded input and number of logits.
+    options : mapping
+        Keyword arguments of the constructor.
+    seeds : sequence of int
+        Model m gets the weights it would get alone with seeds[m].
+
+    Returns
+    -------
+    Backbone
+    """
+    if isinstance(module, nn.Module):
+        copy = deepcopy(module)
+        return copy if isinstance(copy, Backbone) else Wrapped(copy)
+    if isinstance(module, str):
+        singles = [_seeded(seed, BACKBONES[module], n_features, n_classes, **options) for seed in seeds]
+        if len(singles) == 1:
+            return singles[0]
+        stacked = _seeded(seeds[0], BACKBONES[module], n_features, n_classes, n_models=len(seeds), **options)
+        with torch.no_grad():
+            for name, parameter in stacked.named_parameters():
+                parameter.copy_(torch.cat([single.get_parameter(name) for single in singles]))
+        return stacked
+    sizes = {"n_features": n_features, "n_classes": n_classes}
+    wanted = inspect.signature(module).parameters
+    sizes = {name: size for name, size in sizes.items() if name in wanted and name not in options}
+    own = _seeded(seeds[0], module, **sizes, **options)
+    return own if isinstance(own, Backbone) else Wrapped(own)
+
+
+def _seeded(seed: int, make: Any, *args: Any, **options: Any) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.random.manual_seed(seed)
+        return make(*args, **options)

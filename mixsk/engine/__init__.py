@@ -1,0 +1,17 @@
+"""Training: batches on the device, the skorch net, best weights."""
+
+from mixsk.engine.iterator import CleanBatches, Part, TrainingBatches
+from mixsk.engine.net import MixNet, Plan
+from mixsk.engine.schedule import SCHEDULES
+from mixsk.engine.snapshot import Patience, Snapshot
+
+__all__ = [
+    "SCHEDULES",
+    "CleanBatches",
+    "MixNet",
+    "Part",
+    "Patience",
+    "Plan",
+    "Snapshot",
+    "TrainingBatches",
+]

@@ -1,0 +1,306 @@
+"""The skorch net: skorch's life cycle, history and callbacks around a step that runs a recipe.
+
+skorch's own per-batch work (notifications, a host sync a batch) costs about 70 us a step, as much as
+a small network's forward pass: here batches are counted on the device and callbacks are told of a
+batch only if one of them listens.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch import Tensor
+
+from mixsk.engine.iterator import CleanBatches, Part, TrainingBatches
+from mixsk.engine.schedule import make_schedule
+from mixsk.engine.snapshot import Patience, Snapshot
+from mixsk.rules import Batch, Phase
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how a net is trained.
+
+    Attributes
+    ----------
+    schedule : str, callable or None
+        Learning-rate schedule.
+    patience : int or None
+        Epochs without a better validation loss after which training stops. With validation rows
+        and a patience the best epoch's weights are restored.
+    time_limit : float or None
+        Seconds; checked after every step.
+    amp : {"bf16", "fp16"} or None
+        Autocast of the forward pass.
+    """
+
+    schedule: Any = None
+    patience: int | None = None
+    time_limit: float | None = None
+    amp: str | None = None
+
+
+class MixNet(NeuralNet):
+    """A network trained by a recipe.
+
+    Parameters
+    ----------
+    module : mixsk.backbones.Backbone
+        With its initial weights.
+    criterion : mixsk.rules.Recipe
+        Bound to the training rows; its aux networks are trained with the module.
+    plan : Plan
+    optimizer, lr, max_epochs, callbacks, verbose, device, **kwargs
+        As in `skorch.NeuralNet`.
+    """
+
+    def __init__(self, module: Any, criterion: Any, plan: Plan, optimizer: Any, **kwargs: Any) -> None:
+        super().__init__(module, criterion, optimizer=optimizer, train_split=None, **kwargs)
+        self.plan = plan
+        self.stop_: str | None = None
+        self.patience_: Patience | None = None
+
+    @property
+    def _default_callbacks(self) -> list[Any]:
+        return []  # the history is written by the epochs themselves
+
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Part, Part | None]:
+        """X is the pair (training batches, validation part or None)."""
+        batches, valid = X
+        return batches.part, valid
+
+    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any) -> MixNet:
+        """Train `epochs` (default max_epochs), phase by phase.
+
+        Parameters
+        ----------
+        X : tuple of (TrainingBatches, Part or None)
+            Training batches and validation rows.
+        y : None
+        epochs : int or None
+        **fit_params
+            Not used.
+        """
+        batches, valid = X
+        epochs = self.max_epochs if epochs is None else epochs
+        datasets = {"dataset_train": batches.part, "dataset_valid": valid}
+        self._begin(batches, valid, epochs)
+        try:
+            for phase in self.criterion_.phases(epochs):
+                self._begin_phase(phase)
+                for _ in range(phase.epochs):
+                    self.notify("on_epoch_begin", **datasets)
+                    self._run_epoch(batches, valid)
+                    self.notify("on_epoch_end", **datasets)
+                    if self.stop_ is not None:
+                        return self
+            self.stop_ = "max_epochs"
+        except KeyboardInterrupt:
+            self.stop_ = self.stop_ or "interrupted"
+            raise
+        finally:
+            for _, parameter in self.get_all_learnable_params():
+                parameter.requires_grad_(True)
+            if self.patience_ is not None and self.patience_.best_loss is not None:
+                self.patience_.best_weights.restore()
+        return self
+
+    def _begin(self, batches: TrainingBatches, valid: Part | None, epochs: int) -> None:
+        plan = self.plan
+        self.stop_ = None
+        self.deadline_ = time.perf_counter() + (np.inf if plan.time_limit is None else plan.time_limit)
+        callbacks = [callback for _, callback in self.callbacks_]
+        self.listening_ = any(_listens(callback, hook) for callback in callbacks for hook in BATCH_HOOKS)
+        self.scheduler_: Any = None
+        self.per_batch_ = False
+        if plan.schedule is not None:
+            self.scheduler_, self.per_batch_ = make_schedule(
+                plan.schedule, self.optimizer_, epochs, len(batches)
+            )
+        networks = [self.module_, self.criterion_.aux]
+        self.finite_ = Snapshot(networks)
+        restore = valid is not None and plan.patience is not None
+        self.patience_ = Patience(networks, plan.patience) if restore else None
+        self.scaler_ = torch.amp.GradScaler(torch.device(self.device).type) if plan.amp == "fp16" else None
+
+    def _begin_phase(self, phase: Phase) -> None:
+        if phase.on_start is not None:
+            phase.on_start(self)
+        self.objective_ = phase.objective
+        for name, parameter in self.get_all_learnable_params():
+            parameter.requires_grad_(phase.trainable is None or phase.trainable(name))
+
+    def _run_epoch(self, batches: TrainingBatches, valid: Part | None) -> None:
+        start = time.perf_counter()
+        self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
+        if valid is not None:
+            self.run_single_epoch(
+                CleanBatches(valid), training=False, prefix="valid", step_fn=self.validation_step
+            )
+        self.history.record("dur", time.perf_counter() - start)
+
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> None:
+        """One pass over the batches; losses are summed on the device and read once."""
+        self._set_training(training)
+        if training:
+            self._train_epoch(iterator, prefix, step_fn)
+        else:
+            self._validate_epoch(iterator, prefix, step_fn)
+
+    def _train_epoch(self, batches: TrainingBatches, prefix: str, step_fn: Any) -> None:
+        total, n_rows = torch.zeros(()), 0
+        for batch in batches:
+            if self.listening_:
+                self.notify("on_batch_begin", batch=_pair(batch), training=True)
+            step = step_fn(batch)
+            size = batch.x.shape[1]
+            total = total + step["loss"] * size
+            n_rows += size
+            if self.per_batch_:
+                self.scheduler_.step()
+            if self.listening_:
+                self.history.record_batch(f"{prefix}_loss", float(step["loss"].mean()))
+                self.history.record_batch(f"{prefix}_batch_size", size)
+                self.notify("on_batch_end", batch=_pair(batch), training=True, **step)
+            if time.perf_counter() > self.deadline_:
+                self.stop_ = "time_limit"
+                break
+        if self.scheduler_ is not None and not self.per_batch_:
+            self.scheduler_.step()
+        self._check_finite(total / n_rows, prefix)
+
+    def _check_finite(self, loss: Tensor, prefix: str) -> None:
+        """Record the epoch's loss; if it or a weight is not finite, go back and say so."""
+        norm = torch.nn.utils.get_total_norm(self.module_.parameters())
+        value = float(loss.mean())
+        self.history.record(f"{prefix}_loss", value)
+        if np.isfinite(value + float(norm)):
+            self.finite_.update()
+            return
+        self.finite_.restore()
+        self.stop_, self.patience_ = "diverged", None
+        epoch = len(self.history)
+        what = "training loss" if not np.isfinite(value) else "norm of the weights"
+        kept = f"the weights of epoch {epoch - 1}" if epoch > 1 else "the initial weights"
+        raise FloatingPointError(
+            f"The {what} became {value if 'loss' in what else float(norm)} in epoch {epoch}. The likely "
+            f"cause is a learning rate that is too high (lr={self.lr}): try a tenth of it, "
+            f"dtype='float64', or look for extreme values in X. The model keeps {kept}."
+        )
+
+    def _validate_epoch(self, batches: CleanBatches, prefix: str, step_fn: Any) -> None:
+        total = weight = correct = torch.zeros(())
+        for batch in batches:
+            if self.listening_:
+                self.notify("on_batch_begin", batch=_pair(batch), training=False)
+            step = step_fn(batch)
+            total, weight = total + step["loss"], weight + step["weight"]
+            correct = correct + step["correct"]
+            if self.listening_:
+                self.history.record_batch(f"{prefix}_loss", float((step["loss"] / step["weight"]).mean()))
+                self.history.record_batch(f"{prefix}_batch_size", batch[0].shape[1])
+                self.notify("on_batch_end", batch=_pair(batch), training=False, **step)
+        loss = total / weight
+        self.history.record(f"{prefix}_loss", float(loss.mean()))
+        self.history.record(f"{prefix}_acc", float((correct / weight).mean()))
+        if self.patience_ is not None and self.patience_.update(loss):
+            self.stop_ = self.stop_ or "early_stopping"
+
+    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
+        """One optimiser step; returns the batch's loss (M,)."""
+        with self._autocast():
+            losses = self.criterion_(self.module_, batch, self.objective_)
+            total = losses.sum()
+        self.optimizer_.zero_grad()
+        (total if self.scaler_ is None else self.scaler_.scale(total)).backward()
+        if self.listening_:
+            self.notify(
+                "on_grad_computed",
+                named_parameters=self.get_all_learnable_params(),
+                batch=_pair(batch),
+                training=True,
+            )
+        if self.scaler_ is None:
+            self.optimizer_.step()
+        else:
+            self.scaler_.step(self.optimizer_)
+            self.scaler_.update()
+        return {"loss": losses.detach(), "y_pred": None}
+
+    @torch.no_grad()
+    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Summed log loss (M,), weight and correct rows of clean rows."""
+        x, y, w = batch
+        logits = self._logits(x)
+        chosen = torch.log_softmax(logits, -1).gather(-1, y.expand(x.shape[0], -1).unsqueeze(-1))
+        w = torch.ones_like(chosen[0, :, 0]) if w is None else w
+        class_weight = self.criterion_.state.class_weight
+        if class_weight is not None:
+            w = w * class_weight[y]
+        correct = (logits.argmax(-1) == y) * w
+        return {
+            "loss": -(chosen.squeeze(-1) * w).sum(-1),
+            "weight": w.sum(),
+            "correct": correct.sum(-1),
+            "y_pred": logits[0],
+        }
+
+    @torch.no_grad()
+    def predict_logits(self, part: Part) -> Tensor:
+        """Logits of encoded rows, one set per model: float32 or float64 (M, n, C) on the CPU."""
+        self._set_training(False)
+        return torch.cat([self._logits(x).cpu() for x, _, _ in CleanBatches(part)], 1)
+
+    def evaluation_step(self, batch: Any, training: bool = False) -> Tensor:
+        """Logits (B, C) of the first model, for skorch's own scoring callbacks."""
+        self._set_training(training)
+        with torch.set_grad_enabled(training):
+            return self._logits(batch[0])[0]
+
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        """Parts are data sets already."""
+        return X
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> CleanBatches:
+        """Rows in order, for skorch's own scoring callbacks."""
+        return CleanBatches(dataset)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Class codes of a Part, for skorch's own scoring callbacks."""
+        return np.asarray(self.predict_proba(X)).argmax(1)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities of a Part, for skorch's own scoring callbacks."""
+        return torch.cat([torch.softmax(logits, -1) for logits in self.forward_iter(X)]).numpy()
+
+    def _logits(self, x: Tensor) -> Tensor:
+        with self._autocast():
+            logits = self.module_(x)
+        return logits.to(x.dtype)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.plan.amp is None:
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, AUTOCAST[self.plan.amp])
+
+
+def _listens(callback: Callback, hook: str) -> bool:
+    return getattr(type(callback), hook, None) is not getattr(Callback, hook)
+
+
+def _pair(batch: Any) -> tuple[Tensor, Tensor]:
+    """What skorch's callbacks know as a batch: (X, y)."""
+    y = batch.y[0].argmax(-1) if isinstance(batch, Batch) else batch[1]
+    return batch[0][0], y

@@ -1,0 +1,36 @@
+"""The axes of mixup training, as pure batch functions on `(M, B, ...)` tensors."""
+
+from mixsk.rules.draw import BetaDraw, Draw
+from mixsk.rules.genlabel import GenLabel
+from mixsk.rules.intrusion import DropIntrusions
+from mixsk.rules.loss import LOSSES, cross_entropy
+from mixsk.rules.mask import MASKS, Columns, Half, Linear
+from mixsk.rules.recipe import ILLEGAL, Batch, Phase, Recipe, Spec, mixing_sites
+from mixsk.rules.state import Rows, State
+from mixsk.rules.target import TARGETS, LinearLabel, Logistic, Remix, smooth
+
+__all__ = [
+    "ILLEGAL",
+    "LOSSES",
+    "MASKS",
+    "TARGETS",
+    "Batch",
+    "BetaDraw",
+    "Columns",
+    "Draw",
+    "DropIntrusions",
+    "GenLabel",
+    "Half",
+    "Linear",
+    "LinearLabel",
+    "Logistic",
+    "Phase",
+    "Recipe",
+    "Remix",
+    "Rows",
+    "Spec",
+    "State",
+    "cross_entropy",
+    "mixing_sites",
+    "smooth",
+]

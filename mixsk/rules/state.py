@@ -1,0 +1,63 @@
+"""What the rules know of the training data: rows once, then a few numbers on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Rows:
+    """Encoded rows of one training set: what `bind` gets.
+
+    Attributes
+    ----------
+    X : Tensor of shape (n, ...)
+        Encoded inputs on the device.
+    y : int64 Tensor of shape (n,)
+        Class codes 0 ... n_classes - 1.
+    w : float Tensor of shape (n,) or None
+        Sample weights, scaled by the caller; None if all are 1.
+    n_classes : int
+    layout : object or None
+        What the encoded columns are (`mixsk.encoding.Layout`); None for other than tables.
+    """
+
+    X: Tensor
+    y: Tensor
+    w: Tensor | None
+    n_classes: int
+    layout: Any = None
+
+    def take(self, index: np.ndarray) -> Rows:
+        """The rows at `index`, copied."""
+        at = torch.as_tensor(index, device=self.X.device)
+        w = None if self.w is None else self.w[at]
+        return Rows(self.X[at], self.y[at], w, self.n_classes, self.layout)
+
+    def class_counts(self) -> Tensor:
+        """Weighted number of rows of each class, float64 (C,)."""
+        weight = None if self.w is None else self.w.double()
+        return torch.bincount(self.y, weight, minlength=self.n_classes).double()
+
+
+@dataclass
+class State:
+    """Numbers that targets use at every step.
+
+    Attributes
+    ----------
+    class_counts : float64 Tensor of shape (C,)
+    class_weight : Tensor of shape (C,) or None
+        Multiplies the entries of every target.
+    weighted : bool
+        Whether labels carry sample or class weights, so that their rows need not sum to 1.
+    """
+
+    class_counts: Tensor
+    class_weight: Tensor | None = None
+    weighted: bool = field(default=False)
