@@ -301,6 +301,13 @@ def test_skorch_callbacks_see_epochs_and_batches(iris):
     assert_allclose(clf.history_["my_acc"], clf.history_["valid_acc"])
 
 
+def test_a_callback_that_stops_is_no_interruption(iris):
+    stop = EarlyStopping(monitor="train_loss", patience=1, threshold=10, sink=lambda message: None)
+    clf = MixupClassifier(callbacks=[stop], random_state=0).fit(*iris)
+    assert clf.n_iter_ < 10
+    assert clf.net_.stop_ == "callback"
+
+
 def test_verbose_prints_a_line_per_epoch(iris):
     out = io.StringIO()
     with redirect_stdout(out):

@@ -100,8 +100,9 @@ class MixNet(NeuralNet):
                 self._begin_phase(phase)
                 for _ in range(phase.epochs):
                     self.notify("on_epoch_begin", **datasets)
+                    self.history.record("phase", phase.name)
                     self._run_epoch(batches, valid)
-                    self.notify("on_epoch_end", **datasets)
+                    self._end_epoch(datasets)
                     if self.stop_ is not None:
                         return self
             self.stop_ = "max_epochs"
@@ -114,6 +115,12 @@ class MixNet(NeuralNet):
             if self.patience_ is not None and self.patience_.best_loss is not None:
                 self.patience_.best_weights.restore()
         return self
+
+    def _end_epoch(self, datasets: dict[str, Any]) -> None:
+        try:
+            self.notify("on_epoch_end", **datasets)
+        except KeyboardInterrupt:  # how skorch's callbacks ask to stop
+            self.stop_ = self.stop_ or "callback"
 
     def _begin(self, batches: TrainingBatches, valid: Part | None, epochs: int) -> None:
         plan = self.plan
@@ -223,7 +230,9 @@ class MixNet(NeuralNet):
         with self._autocast():
             losses = self.criterion_(self.module_, batch, self.objective_)
             total = losses.sum()
-        self.optimizer_.zero_grad()
+        for group in self.optimizer_.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None  # what zero_grad does, without its profiler hooks
         (total if self.scaler_ is None else self.scaler_.scale(total)).backward()
         if self.listening_:
             self.notify(

@@ -50,11 +50,12 @@ class Batch(NamedTuple):
 class Phase:
     """A part of training: `epochs` of `objective` on the parameters whose names `trainable` accepts.
 
-    `on_start(net)` runs first (a density is fitted, a head renewed). None means the recipe's own
+    `name` stands in the history. `on_start(net)` runs first (a density is fitted, a head renewed). None means the recipe's own
     objective, all parameters, nothing to run.
     """
 
     epochs: int
+    name: str = "train"
     objective: Callable[[Any], Tensor] | None = None
     trainable: Callable[[str], bool] | None = None
     on_start: Callable[[Any], None] | None = None

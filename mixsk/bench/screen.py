@@ -1,0 +1,144 @@
+"""What a benchmark shows in the terminal: progress on stderr, results on stdout."""
+
+from contextlib import contextmanager
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from mixsk.bench.results import complete_folds, summarise, table_means
+
+MAX_TABLES = 12  # by-table views with more columns than this belong in a notebook
+
+
+@contextmanager
+def progress(total):
+    """Yield a function to call with every finished row.
+
+    In a terminal it moves a bar; in a log, where a bar would leave thousands of control characters, it prints
+    a line at every tenth.
+    """
+    console = Console(stderr=True)
+    show = _bar if console.is_terminal else _lines
+    with show(console, total) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(console, total):
+    columns = [
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    ]
+    failed = 0
+    # transient: a bar that has reached its end says nothing that the results do not say.
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting processes", total=total)
+
+        def advance(row):
+            nonlocal failed
+            failed += row["status"] == "failed"
+            failures = f"[red]{failed} failed[/] " if failed else ""
+            bar.update(task, advance=1, description=f"{failures}{row['table']} {row['method']}")
+
+        yield advance
+
+
+@contextmanager
+def _lines(console, total):
+    finished = failed = 0
+
+    def advance(row):
+        nonlocal finished, failed
+        finished += 1
+        failed += row["status"] == "failed"
+        if finished * 10 // total > (finished - 1) * 10 // total:
+            failures = f", {failed} failed" if failed else ""
+            say(console, f"{finished} of {total} cells{failures}")
+
+    yield advance
+
+
+def show_results(frame, console):
+    """Print the comparison of the methods, the scores by table, and what failed."""
+    if len(complete_folds(frame)):
+        _compare(frame, console)
+    else:
+        say(console, "No fold has been finished by every method: nothing to compare.")
+    failed = frame[frame["status"] == "failed"]
+    reason = failed["error"].str.strip().str.rsplit("\n", n=1).str[-1]
+    for (method, last_line), rows in failed.groupby(["method", reason], sort=False):
+        first = "{table}, repeat {repeat}, fold {fold}".format(**rows.iloc[0])
+        say(console, f"{method} failed in {len(rows)} cells, first {first}: {last_line}", style="red")
+    if warned := (frame["warnings"] != "").sum():
+        say(console, f"{warned} of {len(frame)} cells gave warnings: see the CSV's column `warnings`.")
+
+
+def _compare(frame, console):
+    summary = summarise(frame)
+    console.print(_summary_table(summary))
+    if frame["table"].nunique() <= MAX_TABLES:
+        console.print(_by_table("Accuracy", table_means(frame, "accuracy")[summary.index], best="max"))
+        console.print(_by_table("Log loss", table_means(frame, "log_loss")[summary.index], best="min"))
+
+
+def say(console, text, style=None):
+    """Print a line as it is: no markup, numbers not coloured, paths and messages not broken."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _summary_table(summary):
+    table = Table(
+        title="Means over the tables",
+        caption="rank: 1 is best; sorted by the rank by log loss",
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    table.add_column("method")
+    for heading in ["accuracy", "log loss", "fit seconds", "rank by\naccuracy", "rank by\nlog loss"]:
+        table.add_column(heading, justify="right")
+    cells = {
+        "accuracy": _column(summary["accuracy"], "max"),
+        "log_loss": _column(summary["log_loss"], "min"),
+        "fit_seconds": _column(summary["fit_seconds"], "min", digits=2),
+        "accuracy_rank": _column(summary["accuracy_rank"], "min", digits=2),
+        "log_loss_rank": _column(summary["log_loss_rank"], "min", digits=2),
+    }
+    if summary["failed"].any():
+        table.add_column("failed\ncells", justify="right")
+        cells["failed"] = [str(n) if n else "" for n in summary["failed"]]
+    for method, *scores in zip(summary.index, *cells.values(), strict=True):
+        table.add_row(method, *scores)
+    return table
+
+
+def _by_table(title, means, best):
+    table = Table(title=f"{title} by table", title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table.add_column("method")
+    for name in means.index:
+        # One word a line, so that ten columns fit a terminal of 80.
+        table.add_column(name.replace("_", "\n"), justify="right")
+    columns = [_column(scores, best) for _, scores in means.iterrows()]
+    for method, *scores in zip(means.columns, *columns, strict=True):
+        table.add_row(method, *scores)
+    return table
+
+
+def _column(scores, best, digits=3):
+    """Format a column of scores, the best of them in bold, a missing one as a dash."""
+    texts = ["-" if score != score else f"{score:.{digits}f}" for score in scores]
+    winner = f"{getattr(scores, best)():.{digits}f}"
+    return [f"[bold]{text}[/]" if text == winner else text for text in texts]
