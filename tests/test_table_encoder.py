@@ -1,10 +1,7 @@
 """TableEncoder and PassthroughEncoder: X as the user has it becomes a finite float32 table."""
 
 import datetime
-import gzip
-import io
 import pickle
-import re
 import time
 import tracemalloc
 from decimal import Decimal
@@ -775,29 +772,9 @@ def test_passthrough_refuses_what_is_no_finite_numeric_table(X, error, message):
 # Real tables
 
 
-def read_arff(path):
-    """Attributes of a gzipped ARFF table as a data frame: numbers as floats, nominal ones as categories."""
-    lines = gzip.decompress(path.read_bytes()).decode("utf-8", errors="replace").splitlines()
-    lines = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("%")]
-    start = next(i for i, line in enumerate(lines) if line.lower().startswith("@data"))
-    pattern = r"@attribute\s+('(?:[^'\\]|\\.)*'|\"[^\"]*\"|\S+)\s*(.*)"
-    attributes = [m.groups() for line in lines[:start] if (m := re.match(pattern, line, flags=re.IGNORECASE))]
-    X = pd.read_csv(
-        io.StringIO("\n".join(lines[start + 1 :])),
-        header=None,
-        names=[name.strip("'\"") for name, _ in attributes],
-        na_values="?",
-        keep_default_na=False,
-        quotechar="'",
-        skipinitialspace=True,
-    )
-    nominal = [name for name, (_, kind) in zip(X.columns, attributes, strict=True) if kind.startswith("{")]
-    return X.astype(dict.fromkeys(nominal, "category"))
-
-
 @pytest.mark.parametrize("dataset", [2, 4, 29, 31, 38])
-def test_real_tables_with_categories_and_missing_values_are_encoded(shared_data, dataset):
-    X = read_arff(shared_data / "openml" / f"{dataset}.arff.gz")
+def test_real_tables_with_categories_and_missing_values_are_encoded(real_table, dataset):
+    X, _ = real_table(dataset)
     assert X.isna().any(axis=None) or dataset == 31  # credit-g has none
     train, test = X[::2], X[1::2]
     encoder = TableEncoder()

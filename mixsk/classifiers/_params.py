@@ -320,10 +320,6 @@ PARAMETERS: dict[str, Parameter] = {
     ),
 }
 
-EXTRA_DOC = """**kwargs : dict
-    `module__*`, `optimizer__*` and `callbacks__*`: parameters of the network's constructor, of the
-    optimiser and of named callbacks."""
-
 C = TypeVar("C", bound=type)
 
 
@@ -335,7 +331,7 @@ def document(cls: C) -> C:
     cls.__signature__ = signature.replace(parameters=named)
     names = [p.name for p in named]
     cls._parameter_constraints = {name: PARAMETERS[name].allowed for name in names}
-    text = "\n".join([f"{name} : {PARAMETERS[name].doc}" for name in names] + [EXTRA_DOC])
+    text = "\n".join(f"{name} : {PARAMETERS[name].doc}" for name in names)
     cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").replace("{parameters}", text)
     return cls
 

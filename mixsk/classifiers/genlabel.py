@@ -18,6 +18,9 @@ class GenLabelClassifier(MixClassifier):
     "GenLabel: Mixup Relabeling using Generative Models", ICML 2022, Algorithm 1 and Eq. 1). Where a
     mixed row of two classes lies among a third, its label says so.
 
+    Further keyword arguments go on to the parts: `module__*` to the network's constructor,
+    `optimizer__*` to the optimiser, `callbacks__*` to named callbacks.
+
     Parameters
     ----------
     {parameters}

@@ -19,6 +19,9 @@ class MixupClassifier(MixClassifier):
     (`clean_weight=1`), Remix (`label="remix"`), logistic labels (`label="logistic"`), and plain
     training (`mix=None`).
 
+    Further keyword arguments go on to the parts: `module__*` to the network's constructor,
+    `optimizer__*` to the optimiser, `callbacks__*` to named callbacks.
+
     Parameters
     ----------
     {parameters}

@@ -60,8 +60,11 @@ class MixNet(NeuralNet):
     criterion : mixsk.rules.Recipe
         Bound to the training rows; its aux networks are trained with the module.
     plan : Plan
-    optimizer, lr, max_epochs, callbacks, verbose, device, **kwargs
-        As in `skorch.NeuralNet`.
+        How long and how.
+    optimizer : torch.optim.Optimizer class
+        Made by skorch from `lr` and `optimizer__*`.
+    **kwargs : dict
+        The other parameters of `skorch.NeuralNet`.
     """
 
     def __init__(self, module: Any, criterion: Any, plan: Plan, optimizer: Any, **kwargs: Any) -> None:

@@ -154,7 +154,24 @@ class Smoothed:
 
 
 def smooth(t: Tensor, smoothing: float | Tensor) -> Tensor:
-    """`(1 - s) t + s / C`, for a t of any row weight (the uniform part weighs what t weighs)."""
+    """Spread a share of each label evenly over the classes: `(1 - s) t + s / C`.
+
+    Parameters
+    ----------
+    t : Tensor of shape (M, B, C)
+        Labels of any row weight; the even part weighs what the row weighs.
+    smoothing : float or Tensor of shape (M,)
+        s, in [0, 1).
+
+    Returns
+    -------
+    Tensor of shape (M, B, C)
+
+    Examples
+    --------
+    >>> smooth(torch.tensor([[[1.0, 0.0]]]), 0.2)
+    tensor([[[0.9000, 0.1000]]])
+    """
     uniform = t.sum(-1, keepdim=True) / t.shape[-1]
     return t + per_model(smoothing, t.ndim) * (uniform - t)
 
