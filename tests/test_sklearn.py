@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from mixsk import GenLabelClassifier, MixupClassifier
-from mixsk.classifiers._params import PARAMETERS
+from mixsk.classifiers._table import PARAMETERS
 from mixsk.densities import GM
 from mixsk.rules import GenLabel, Remix
 

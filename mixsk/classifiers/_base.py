@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from mixsk.classifiers._callbacks import (
@@ -25,25 +24,15 @@ from mixsk.classifiers._callbacks import (
     open_context,
     with_callbacks,
 )
-from mixsk.classifiers._data import (
-    check_labels,
-    check_lengths,
-    check_weights,
-    class_weights,
-    encode_labels,
-    validation_split,
-)
+from mixsk.classifiers._data import check_labels, encode_labels
 from mixsk.classifiers._network import make_backbone, make_net, pick_device
-from mixsk.classifiers._params import ENCODERS, ParamsMixin
-from mixsk.encoding import Layout
+from mixsk.classifiers._params import ParamsMixin
+from mixsk.classifiers._prepare import DRAWS, DROPOUT, ORDER, WEIGHTS, Preparation
 from mixsk.engine import MixNet, Part, TrainingBatches
-from mixsk.rules import Rows, Spec, State, mixing_sites
-
-WEIGHTS, ORDER, DRAWS, DROPOUT, SPLIT = range(5)
-AUTO_EARLY_STOPPING = 1000  # rows from which a tenth of them is worth more as validation rows
+from mixsk.rules import Recipe, Rows, Spec, State, mixing_sites
 
 
-class MixClassifier(ParamsMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Base of the classifiers; a subclass lists its parameters and says what its label is."""
 
     # ---- what a method says of itself
@@ -104,20 +93,9 @@ class MixClassifier(ParamsMixin, CallbackSupportMixin, ClassifierMixin, BaseEsti
             If the loss is no longer finite; the last finite weights are kept.
         """
         given = X, y
+        again = self.warm_start and hasattr(self, "net_")
         with self._nothing_lost():
-            self._check_params()
-            device = pick_device(self.device)
-            again = self.warm_start and hasattr(self, "net_")
-            X, y, w = self._check_rows(X, y, sample_weight)
-            if not again:
-                self._set_classes(np.unique(y))
-                self._start_streams()
-            codes = encode_labels(y, self.classes_)
-            rows = self._rows(self._encode(X, refit=not again), codes, w, device)
-            train, valid = self._split(rows, X_val, y_val, sample_weight_val)
-            state = self._weigh(train)
-            net = self._new_net(rows, keep_weights=again)
-            net.criterion.bind(train.copied, state)
+            train, valid, net = self._prepare(X, y, sample_weight, X_val, y_val, sample_weight_val, again)
             context = open_context(self, self.max_epochs, *given)
             if context is not None:
                 net.callbacks = [*net.callbacks, ("scikit_learn", EpochBridge(self, context, *given))]
@@ -278,96 +256,33 @@ class MixClassifier(ParamsMixin, CallbackSupportMixin, ClassifierMixin, BaseEsti
             vars(self).update(before)
             raise
 
-    def _check_rows(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, np.ndarray | None]:
-        """X, labels and weights of the rows that have weight."""
-        y = check_labels(y, type(self).__name__)
-        check_lengths(X, y)
-        w = check_weights(sample_weight, X, type(self).__name__)
-        if w is not None and not w.all():
-            kept = np.flatnonzero(w)
-            X, y, w = _safe_indexing(X, kept), y[kept], w[kept]
-        return X, y, w
+    def _prepare(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        again: bool = False,
+    ) -> tuple[Part, Part | None, MixNet]:
+        """Training and validation rows, and a net whose recipe is bound to them: fit up to its first step.
 
-    def _set_classes(self, classes: np.ndarray) -> None:
-        if len(classes) < 2:
-            raise ValueError(
-                f"Classifier can't train when only one class is present: every row of y is "
-                f"{classes.tolist()[0]!r}. {type(self).__name__} needs at least 2 classes."
-            )
-        self.classes_ = classes
-
-    def _check_incremental(self) -> None:
-        """Raise ValueError for what partial_fit cannot do."""
-        for name, idle, why in (
-            ("class_weight", self.class_weight == "balanced", "counts all rows"),
-            ("schedule", self.schedule is not None, "needs the number of epochs"),
-            ("mix_off", self.mix_off > 0, "needs the number of epochs"),
-            ("drop_intrusions", self.drop_intrusions, "compares with all training rows"),
-        ):
-            if idle:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} {why}, which partial_fit never sees. Use fit, or leave "
-                    f"{name} at its default."
-                )
-
-    def _start_streams(self) -> None:
-        """Seeds of this estimator's own streams; call k of fit or partial_fit spawns from (seed, k)."""
-        # random_state=None must not advance numpy's global state, which is not ours to touch.
-        if self.random_state is None:
-            self._seed = int(np.random.SeedSequence().entropy) % 2**63
-        else:
-            self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self._calls = 0
-
-    def _stream(self, kind: int) -> np.random.SeedSequence:
-        """Seed of one stream of this call: changing alpha does not change the initial weights."""
-        return np.random.SeedSequence(self._seed, spawn_key=(self._calls, kind))
-
-    def _encode(self, X: Any, refit: bool) -> Any:
-        if refit:
-            self.encoder_ = ENCODERS[self.encoder]() if isinstance(self.encoder, str) else clone(self.encoder)
-            encoded = self.encoder_.fit_transform(X)
-            for name in ("n_features_in_", "feature_names_in_"):
-                if hasattr(self.encoder_, name):
-                    setattr(self, name, getattr(self.encoder_, name))
-                elif hasattr(self, name):
-                    delattr(self, name)
-            return encoded
-        return self.encoder_.transform(X)
-
-    def _rows(self, encoded: Any, codes: np.ndarray, w: np.ndarray | None, device: torch.device) -> Rows:
-        X = torch.as_tensor(np.asarray(encoded), dtype=getattr(torch, self.dtype)).to(device)
-        self._width = X.shape[1]
-        layout = getattr(self.encoder_, "layout_", None) or Layout.of_numbers(X.shape[1])
-        weights = None if w is None else torch.as_tensor(w, dtype=X.dtype, device=device)
-        return Rows(X, torch.as_tensor(codes, device=device), weights, len(self.classes_), layout)
-
-    def _split(self, rows: Rows, X_val: Any, y_val: Any, sample_weight_val: Any) -> tuple[Part, Part | None]:
-        """Training and validation parts."""
-        n_rows = len(rows.y)
-        everything = np.arange(n_rows)
-        if X_val is None:
-            if y_val is not None or sample_weight_val is not None:
-                raise ValueError("y_val and sample_weight_val need X_val: pass the rows they belong to.")
-            stop = n_rows >= AUTO_EARLY_STOPPING if self.early_stopping == "auto" else self.early_stopping
-            if not stop:
-                return Part(rows, everything), None
-            rng = np.random.default_rng(self._stream(SPLIT))
-            train, valid = validation_split(rows.y.cpu().numpy(), self.validation_fraction, rng)
-            if valid is None:
-                raise ValueError(
-                    "early_stopping=True needs a class with at least two rows to hold one out. Set "
-                    "early_stopping=False, or pass X_val and y_val."
-                )
-            return Part(rows, train), Part(rows, valid)
-        if y_val is None:
-            raise ValueError("X_val needs y_val: pass the labels of the validation rows.")
-        y_val = check_labels(y_val, type(self).__name__)
-        check_lengths(X_val, y_val)
-        w = check_weights(sample_weight_val, X_val, type(self).__name__)
-        codes = encode_labels(y_val, self.classes_, "y_val")
-        valid_rows = self._rows(self.encoder_.transform(X_val), codes, w, rows.X.device)
-        return Part(rows, everything), Part(valid_rows, np.arange(len(codes)))
+        `again` keeps the classes, the encoder and the weights.
+        """
+        self._check_params()
+        device = pick_device(self.device)
+        X, y, w = self._check_rows(X, y, sample_weight)
+        if not again:
+            self._set_classes(np.unique(y))
+            self._start_streams()
+        codes = encode_labels(y, self.classes_)
+        rows = self._rows(self._encode(X, refit=not again), codes, w, device)
+        train, valid = self._split(rows, X_val, y_val, sample_weight_val)
+        state = self._weigh(train)
+        net = self._new_net(rows, keep_weights=again)
+        net.criterion.bind(train.copied, state)
+        return train, valid, net
 
     def _new_net(self, rows: Rows, keep_weights: bool) -> MixNet:
         """A net whose recipe is not bound yet, with new weights or those of `net_`."""
@@ -384,13 +299,18 @@ class MixClassifier(ParamsMixin, CallbackSupportMixin, ClassifierMixin, BaseEsti
         recipe.state.class_counts = torch.as_tensor(self._class_counts).to(state.class_counts)
         recipe.extend(part.copied, state)
 
-    def _train(self, train: Part, valid: Part | None, epochs: int) -> None:
-        """Run `epochs` of `net_` and keep its history, whatever ends them."""
+    def _batches(self, train: Part, recipe: Recipe, epochs: int) -> TrainingBatches:
+        """Batches and draws for `epochs` epochs, from the streams of this call."""
         order, draws = (np.random.default_rng(self._stream(kind)) for kind in (ORDER, DRAWS))
-        recipe = self.net_.criterion_
         batches = TrainingBatches(train, recipe, self.batch_size, order, draws)
         if self.mix_off:
             recipe.hyper["mix_until"] = round((1 - self.mix_off) * epochs) * len(batches)
+        return batches
+
+    def _train(self, train: Part, valid: Part | None, epochs: int) -> None:
+        """Run `epochs` of `net_` and keep its history, whatever ends them."""
+        recipe = self.net_.criterion_
+        batches = self._batches(train, recipe, epochs)
         self._class_counts = recipe.state.class_counts.cpu().numpy()
         if hasattr(recipe.label, "density_"):
             self.density_ = recipe.label.density_
@@ -403,24 +323,6 @@ class MixClassifier(ParamsMixin, CallbackSupportMixin, ClassifierMixin, BaseEsti
             self._epochs = [*self._epochs, *_records(self.net_.history[n_before:])]
         if self.net_.stop_ == "interrupted":
             warnings.warn("Training was interrupted; the model keeps what it has learnt.", stacklevel=3)
-
-    def _weigh(self, train: Part) -> State:
-        """Scale the label weights to mean 1 over the training rows; count the classes."""
-        rows = train.rows
-        y = rows.y[train.index].cpu().numpy()
-        w = None if rows.w is None else rows.w[train.index].double().cpu().numpy()
-        per_class = class_weights(self.class_weight, y, w, self.classes_)
-        total = np.ones(len(y)) if w is None else w
-        counts = np.bincount(y, total, minlength=rows.n_classes)
-        scale = np.mean(total if per_class is None else total * per_class[y])
-        if rows.w is not None:
-            rows.w = rows.w / scale
-        elif per_class is not None:
-            per_class = per_class / scale
-        tensor = None if per_class is None else torch.as_tensor(per_class).to(rows.X)
-        return State(
-            torch.as_tensor(counts, device=rows.X.device), tensor, w is not None or tensor is not None
-        )
 
     @contextmanager
     def _torch_settings(self, seed: int) -> Iterator[None]:
@@ -444,7 +346,7 @@ class MixClassifier(ParamsMixin, CallbackSupportMixin, ClassifierMixin, BaseEsti
     def _logits(self, X: Any) -> torch.Tensor:
         """Logits of rows X, float64 (n, C)."""
         check_is_fitted(self)
-        encoded = self.encoder_.transform(X)
+        encoded = self._encode(X)
         rows = self._rows(encoded, np.zeros(len(encoded), np.int64), None, _device_of(self.net_))
         with self._threads():
             return self.net_.predict_logits(Part(rows, np.arange(len(encoded))))[0].double()

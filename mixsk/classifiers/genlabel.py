@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mixsk.classifiers._base import MixClassifier
-from mixsk.classifiers._params import document
+from mixsk.classifiers._table import document
 from mixsk.rules import GenLabel
 
 

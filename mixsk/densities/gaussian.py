@@ -29,8 +29,8 @@ from torch import Tensor
 from mixsk.densities._moments import (
     MASS_FLOOR,
     Array,
-    column_scale,
     Moments,
+    column_scale,
     ledoit_wolf,
     merge,
     moments,
@@ -144,8 +144,8 @@ class GM(Density):
     def _extend(self, Z: NDArray[Any], y: NDArray[np.intp], sample_weight: Array) -> None:
         if self.n_components > 1 or self.covariance == "ledoit-wolf":
             raise ValueError(
-                f"GM(n_components={self.n_components}, covariance={self.covariance!r}) needs all rows at once. "
-                "Only one component with covariance 'auto', 'class', 'pooled' or 'diag' can go on with more."
+                f"GM(n_components={self.n_components}, covariance={self.covariance!r}) needs all rows at "
+                "once. Only one component with covariance 'auto', 'class', 'pooled' or 'diag' can go on with more."
             )
         n_classes = len(self.weights_)
         by_class = enumerate(rows_by_class(y, n_classes))

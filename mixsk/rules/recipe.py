@@ -50,8 +50,8 @@ class Batch(NamedTuple):
 class Phase:
     """A part of training: `epochs` of `objective` on the parameters whose names `trainable` accepts.
 
-    `name` stands in the history. `on_start(net)` runs first (a density is fitted, a head renewed). None means the recipe's own
-    objective, all parameters, nothing to run.
+    `name` stands in the history. `on_start(net)` runs first (a density is fitted, a head renewed). None
+    means the recipe's own objective, all parameters, nothing to run.
     """
 
     epochs: int

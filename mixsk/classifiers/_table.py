@@ -1,0 +1,332 @@
+"""The parameters of every classifier: default, allowed values and documentation, each in one place.
+
+A classifier's `__init__` lists its parameters; `document` gives it the constraints and the docstring
+text from this table, so that a name means the same everywhere.
+"""
+
+from __future__ import annotations
+
+import inspect
+from numbers import Integral, Real
+from typing import Any, NamedTuple, TypeVar
+
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    Options,
+    StrOptions,
+)
+from torch import nn
+from torch.optim import Optimizer
+
+from mixsk.backbones import ACTIVATIONS, BACKBONES
+from mixsk.densities import DENSITIES
+from mixsk.encoding import PassthroughEncoder, TableEncoder
+from mixsk.engine import SCHEDULES
+from mixsk.rules import MASKS, TARGETS
+from mixsk.rules.draw import PAIRS
+from mixsk.rules.genlabel import PRIORS
+
+ENCODERS = {"auto": TableEncoder, "passthrough": PassthroughEncoder}
+OPTIMIZERS = ("adam", "adamw", "sgd")
+POSITIVE = Interval(Real, 0, None, closed="neither")
+NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+SHARE = Interval(Real, 0, 1, closed="both")
+COUNT = Interval(Integral, 1, None, closed="left")
+
+
+class _SubclassOf(Options):
+    """Constraint: a subclass of one class."""
+
+    def __init__(self, base: type) -> None:
+        super().__init__(type, set())
+        self.base = base
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        return isinstance(val, type) and issubclass(val, self.base)
+
+    def __str__(self) -> str:
+        return f"a subclass of {self.base.__module__}.{self.base.__qualname__}"
+
+
+class Parameter(NamedTuple):
+    """One row of the table."""
+
+    default: Any
+    allowed: list[Any]
+    doc: str
+
+
+def _names(table: Any) -> str:
+    return "{" + ", ".join(f'"{name}"' for name in sorted(table)) + "}"
+
+
+PARAMETERS: dict[str, Parameter] = {
+    "module": Parameter(
+        "mlp",
+        [StrOptions(set(BACKBONES)), nn.Module, _SubclassOf(nn.Module)],
+        f"""{_names(BACKBONES)}, nn.Module class or instance, default="mlp"
+    The network. A class is called with the `module__*` parameters and, if its constructor has
+    them, `n_features` and `n_classes`; an instance is copied with its weights. Both map
+    (B, n_features) to logits (B, n_classes) and are mixed at their input.""",
+    ),
+    "hidden": Parameter(
+        (128, 128),
+        [tuple, list],
+        """tuple of int, default=(128, 128)
+    Widths of the hidden layers of "mlp".""",
+    ),
+    "activation": Parameter(
+        "relu",
+        [StrOptions(set(ACTIVATIONS))],
+        f"""{_names(ACTIVATIONS)}, default="relu"
+    Activation of the hidden layers of "mlp".""",
+    ),
+    "dropout": Parameter(
+        0,
+        [Interval(Real, 0, 1, closed="left")],
+        """float in [0, 1), default=0
+    Dropout after the hidden layers of "mlp".""",
+    ),
+    "encoder": Parameter(
+        "auto",
+        [StrOptions(set(ENCODERS)), HasMethods(["fit", "transform"])],
+        """{"auto", "passthrough"} or transformer, default="auto"
+    How X becomes numbers: `mixsk.encoding.TableEncoder()` (standardised numbers, one-hot
+    categories, missing indicators), X as it is, or a transformer of your own.""",
+    ),
+    "mix": Parameter(
+        "linear",
+        [StrOptions(set(MASKS)), None, callable],
+        f"""{_names(MASKS)}, None or callable, default="linear"
+    How the two rows of a pair are mixed: all entries alike, at one half, or column by column.
+    None trains without mixing. A callable is a mask `(h, lam, noise, extra) -> (m, share)`.""",
+    ),
+    "mix_at": Parameter(
+        "input",
+        [
+            StrOptions({"input", "embedding", "hidden", "any", "last"}),
+            Interval(Integral, 0, None, closed="left"),
+            list,
+            tuple,
+        ],
+        """{"input", "hidden", "any", "last"}, int or list of int, default="input"
+    Stage of the network that is mixed: "hidden" draws one hidden stage a batch, "any" one of the
+    input and the hidden stages (manifold mixup), "last" is the last hidden stage; numbers count
+    the stages from 0, the input.""",
+    ),
+    "alpha": Parameter(
+        None,
+        [None, POSITIVE],
+        """float > 0 or None, default=None
+    lam ~ Beta(alpha, alpha). None takes the papers' value: 20 with a `clean_weight` (RegMixup), 2
+    for `mix_at="any"` or "hidden" (manifold mixup), 1 otherwise.""",
+    ),
+    "lam_per": Parameter(
+        None,
+        [None, StrOptions({"batch", "sample"})],
+        """{"batch", "sample"} or None, default=None
+    One lam a batch or one a row. None takes the method's own: "batch" here.""",
+    ),
+    "pair": Parameter(
+        "any",
+        [StrOptions(set(PAIRS))],
+        """{"any", "other_class", "same_class"}, default="any"
+    Which row of the batch a row is mixed with.""",
+    ),
+    "mix_prob": Parameter(
+        1,
+        [SHARE],
+        """float in [0, 1], default=1
+    Share of the batches that are mixed.""",
+    ),
+    "mix_off": Parameter(
+        0,
+        [SHARE],
+        """float in [0, 1], default=0
+    Share of the last epochs that are trained without mixing.""",
+    ),
+    "label": Parameter(
+        "linear",
+        [StrOptions(set(TARGETS)), callable],
+        f"""{_names(TARGETS)} or callable, default="linear"
+    Label of a mixed row. A callable is a target `(y, perm, share, lam, taps, state) -> (t, w)`,
+    such as `mixsk.rules.Remix(kappa=2)`.""",
+    ),
+    "label_smoothing": Parameter(
+        0,
+        [Interval(Real, 0, 1, closed="left")],
+        """float in [0, 1), default=0
+    Share of every label that is spread evenly over the classes.""",
+    ),
+    "drop_intrusions": Parameter(
+        False,
+        ["boolean"],
+        """bool, default=False
+    Drop mixed rows whose nearest training row has the label of neither parent (manifold
+    intrusion, GenLabel paper, Definition 1).""",
+    ),
+    "clean_weight": Parameter(
+        0,
+        [NOT_NEGATIVE],
+        """float >= 0, default=0
+    Weight of the cross entropy of the unmixed batch, added to the mixed loss (RegMixup: 1).""",
+    ),
+    "density": Parameter(
+        "gm",
+        [StrOptions(set(DENSITIES)), HasMethods(["fit", "log_prob"])],
+        f"""{_names(DENSITIES)} or object, default="gm"
+    Class-conditional density that relabels: a Gaussian per class, or an object with
+    `fit(Z, y)` and `log_prob(z) -> (n, n_classes)`.""",
+    ),
+    "gamma": Parameter(
+        0.5,
+        [SHARE],
+        """float in [0, 1], default=0.5
+    Weight of the density's posterior in the label; 0 is mixup.""",
+    ),
+    "top_k": Parameter(
+        None,
+        [None, COUNT],
+        """int or None, default=None
+    Keep only the k likeliest classes of the posterior.""",
+    ),
+    "class_prior": Parameter(
+        "train",
+        [StrOptions(set(PRIORS))],
+        """{"train", "uniform"}, default="train"
+    Class prior of the posterior: the training frequencies, or equal ones (the paper's form).""",
+    ),
+    "optimizer": Parameter(
+        "adam",
+        [StrOptions(set(OPTIMIZERS)), _SubclassOf(Optimizer)],
+        """{"adam", "adamw", "sgd"} or torch.optim.Optimizer class, default="adam"
+    More of its parameters as `optimizer__*`.""",
+    ),
+    "lr": Parameter(
+        1e-3,
+        [POSITIVE],
+        """float > 0, default=1e-3
+    Learning rate.""",
+    ),
+    "weight_decay": Parameter(
+        1e-4,
+        [NOT_NEGATIVE],
+        """float >= 0, default=1e-4
+    Weight decay of the optimiser (L2 for "adam" and "sgd", decoupled for "adamw").""",
+    ),
+    "schedule": Parameter(
+        None,
+        [None, StrOptions(set(SCHEDULES)), callable],
+        """{"cosine", "onecycle", "step"}, callable or None, default=None
+    Learning-rate schedule over `max_epochs`; a callable gets the optimiser and returns a torch
+    scheduler, stepped once an epoch.""",
+    ),
+    "batch_size": Parameter(
+        128,
+        [COUNT],
+        """int >= 1, default=128
+    Rows a step. A last batch of a single row joins the one before.""",
+    ),
+    "max_epochs": Parameter(
+        100,
+        [COUNT],
+        """int >= 1, default=100
+    Passes over the training rows.""",
+    ),
+    "time_limit": Parameter(
+        None,
+        [None, POSITIVE],
+        """float > 0 or None, default=None
+    Seconds after which training stops; what is trained by then is kept.""",
+    ),
+    "early_stopping": Parameter(
+        "auto",
+        [StrOptions({"auto"}), "boolean"],
+        """bool or "auto", default="auto"
+    Stop when the log loss of held-out clean rows no longer falls, and restore the best epoch's
+    weights. "auto": from 1000 training rows on, or if `X_val` is given.""",
+    ),
+    "validation_fraction": Parameter(
+        0.1,
+        [Interval(Real, 0, 1, closed="neither")],
+        """float in (0, 1), default=0.1
+    Share of the rows held out for early stopping, stratified; every class keeps a training row.""",
+    ),
+    "n_iter_no_change": Parameter(
+        10,
+        [COUNT],
+        """int >= 1, default=10
+    Epochs without improvement before training stops early.""",
+    ),
+    "class_weight": Parameter(
+        None,
+        [None, StrOptions({"balanced"}), dict],
+        """{"balanced"}, dict or None, default=None
+    Weights of the classes, `{label: weight}`; "balanced": n / (n_classes * class count).""",
+    ),
+    "device": Parameter(
+        "auto",
+        [str],
+        """str, default="auto"
+    "cpu", "cuda", "cuda:1", "mps"; "auto" takes CUDA if there is any, else the CPU.""",
+    ),
+    "dtype": Parameter(
+        "float32",
+        [StrOptions({"float32", "float64"})],
+        """{"float32", "float64"}, default="float32"
+    Of the inputs and weights.""",
+    ),
+    "amp": Parameter(
+        None,
+        [None, StrOptions({"bf16", "fp16"})],
+        """{"bf16", "fp16"} or None, default=None
+    Automatic mixed precision of the forward pass.""",
+    ),
+    "n_threads": Parameter(
+        None,
+        [None, COUNT],
+        """int or None, default=None
+    Torch threads during fit and predict; the old number is restored. None leaves it alone.""",
+    ),
+    "random_state": Parameter(
+        None,
+        ["random_state"],
+        """int, RandomState instance or None, default=None
+    Seeds the weights, the order of the rows and the draws, each its own stream. The global
+    random state is never touched.""",
+    ),
+    "verbose": Parameter(
+        0,
+        ["verbose"],
+        """int, default=0
+    1 prints a line per epoch.""",
+    ),
+    "warm_start": Parameter(
+        False,
+        ["boolean"],
+        """bool, default=False
+    A further `fit` goes on from the weights (and encoder) of the one before.""",
+    ),
+    "callbacks": Parameter(
+        None,
+        [None, list],
+        """list of skorch callbacks or None, default=None
+    skorch callbacks, or pairs (name, callback), notified while training.""",
+    ),
+}
+
+C = TypeVar("C", bound=type)
+
+
+def document(cls: C) -> C:
+    """Class decorator: constraints, and the text for `{parameters}` in the docstring, from the table."""
+    signature = inspect.signature(cls)
+    named = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    # scikit-learn's checks call a class with every name of its signature, `kwargs` among them.
+    cls.__signature__ = signature.replace(parameters=named)
+    names = [p.name for p in named]
+    cls._parameter_constraints = {name: PARAMETERS[name].allowed for name in names}
+    text = "\n".join(f"{name} : {PARAMETERS[name].doc}" for name in names)
+    cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").replace("{parameters}", text)
+    return cls
