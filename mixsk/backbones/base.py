@@ -54,10 +54,9 @@ class Backbone(nn.Module):
 class StackedLinear(nn.Module):
     """M linear layers as one `baddbmm`, with weights (M, in, out).
 
-    A narrow layer, such as a head of a few classes, holds (M, out, in) and computes the transpose: the
-    product with a matrix of 3 columns, and its gradient, take BLAS up to 3 times as long as that with a
-    matrix of 3 rows (128 x 128 x 3, forward and backward: 86 against 61 us, for 8 models 389 against
-    153).
+    A narrow layer, such as a head of a few classes, holds (M, out, in): BLAS takes a third of the time
+    for a product with its transpose (128 x 128 x 3: 8 against 22 us; forward and backward of 8 models
+    behind a ReLU: 339 against 445 us).
 
     Initialised as `torch.nn.Linear` is: uniform in +-1 / sqrt(in), weights and biases.
 
@@ -71,16 +70,14 @@ class StackedLinear(nn.Module):
         super().__init__()
         self.narrow = 4 * n_out < n_in
         bound = 1 / math.sqrt(n_in)
-        weight = (n_models, n_out, n_in) if self.narrow else (n_models, n_in, n_out)
-        bias = (n_models, n_out, 1) if self.narrow else (n_models, 1, n_out)
-        self.weight = nn.Parameter(torch.empty(weight).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(bias).uniform_(-bound, bound))
+        shape = (n_models, n_out, n_in) if self.narrow else (n_models, n_in, n_out)
+        self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(n_models, 1, n_out).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (M, B, in) to (M, B, out)."""
-        if self.narrow:
-            return torch.baddbmm(self.bias, self.weight, x.transpose(1, 2)).transpose(1, 2)
-        return torch.baddbmm(self.bias, x, self.weight)
+        weight = self.weight.transpose(1, 2) if self.narrow else self.weight
+        return torch.baddbmm(self.bias, x, weight)
 
     def extra_repr(self) -> str:
         """Shape of the stacked weights."""

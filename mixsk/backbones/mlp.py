@@ -2,27 +2,55 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from mixsk.backbones.base import Backbone, StackedLayerNorm, StackedLinear
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "silu": nn.SiLU,
-    "gelu": nn.GELU,
-    "elu": nn.ELU,
-    "selu": nn.SELU,
-    "mish": nn.Mish,
-    "tanh": nn.Tanh,
-    "identity": nn.Identity,
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "leaky_relu": F.leaky_relu,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "elu": F.elu,
+    "selu": F.selu,
+    "mish": F.mish,
+    "tanh": torch.tanh,
+    "identity": lambda h: h,
 }
 
 
-class MLP(Backbone):
-    """Hidden layers, each linear -> norm -> activation; dropout between a stage and what follows.
+class Layer(nn.Module):
+    """Dropout -> linear -> norm -> activation, without what is not asked for.
 
-    A site is a stage's output BEFORE dropout, so that what is mixed is the layer's representation.
+    One module and no `nn.Sequential`: each call of a module costs a few us, a tenth of a small layer's
+    arithmetic.
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, activation: str, dropout: float, norm: str | None, n_models: int
+    ) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.linear = StackedLinear(n_in, n_out, n_models)
+        self.norm = StackedLayerNorm(n_out, n_models) if norm == "layer" else None
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map h (M, B, in) to (M, B, out)."""
+        if self.dropout:
+            h = F.dropout(h, self.dropout, self.training)
+        h = self.linear(h)
+        return self.activation(h if self.norm is None else self.norm(h))
+
+
+class MLP(Backbone):
+    """Hidden layers, each linear -> norm -> activation; dropout between a layer and what follows.
+
+    A site is a layer's output BEFORE dropout, so that what is mixed is the layer's representation.
 
     Parameters
     ----------
@@ -58,15 +86,10 @@ class MLP(Backbone):
         super().__init__()
         if norm not in (None, "layer"):
             raise ValueError(f"module__norm must be None or 'layer'. Got {norm!r}.")
-        self.stages = nn.ModuleList()
-        width = n_features
-        for k, n_out in enumerate(hidden):
-            parts: list[nn.Module] = [nn.Dropout(dropout)] if dropout and k else []
-            parts.append(StackedLinear(width, n_out, n_models))
-            if norm == "layer":
-                parts.append(StackedLayerNorm(n_out, n_models))
-            parts.append(ACTIVATIONS[activation]())
-            self.stages.append(nn.Sequential(*parts))
-            width = n_out
-        head = StackedLinear(width, n_classes, n_models)
+        widths = (n_features, *hidden)
+        self.stages = nn.ModuleList(
+            Layer(n_in, n_out, activation, dropout if k else 0.0, norm, n_models)
+            for k, (n_in, n_out) in enumerate(zip(widths[:-1], hidden, strict=True))
+        )
+        head = StackedLinear(widths[-1], n_classes, n_models)
         self.head = nn.Sequential(nn.Dropout(dropout), head) if dropout else head

