@@ -1,0 +1,42 @@
+"""What the README names exists (its examples run as doctests, see pyproject.toml)."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+
+
+def test_every_command_of_the_readme_is_a_make_target_or_ours():
+    makefile = (ROOT / "Makefile").read_text()
+    commands = re.findall(r"^(make [a-z-]+|mixsk bench [a-z]+)", TEXT, flags=re.MULTILINE)
+    assert {"make test", "make bench"} <= set(commands)
+    for command in commands:
+        if command.startswith("make"):
+            assert f"\n{command.split()[1]}:" in makefile, command
+
+
+def test_every_class_of_the_table_of_methods_exists_or_is_planned():
+    import mixsk
+
+    rows = [line for line in TEXT.splitlines() if line.startswith("| ") and "Classifier" in line]
+    assert len(rows) > 10
+    for row in rows:
+        for name in re.findall(r"`(\w+Classifier)", row):
+            assert hasattr(mixsk, name) or "planned" in row, row
+
+
+def test_settings_in_the_table_of_methods_are_accepted():
+    import mixsk
+    from mixsk.rules import GenLabel, Remix  # noqa: F401 - names that the table uses
+
+    calls = re.findall(r"^\| [^|]+\| `(\w+Classifier\([^`]*\))` \|(.*)$", TEXT, flags=re.MULTILINE)
+    X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
+    ran = 0
+    for call, rest in calls:
+        if "planned" in rest:
+            continue
+        clf = eval(call, {**vars(mixsk), "GenLabel": GenLabel, "Remix": Remix})
+        clf.set_params(max_epochs=1).fit(X, y)
+        ran += 1
+    assert ran > 8
