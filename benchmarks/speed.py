@@ -111,10 +111,11 @@ def report(title: str, seconds: dict[str, np.ndarray], base: str, steps: int, ba
 def fits(n_rows: int, epochs: int, turns: int, bar: float) -> None:
     """A whole fit against a hand-written loop and scikit-learn's MLP."""
     X, y = table(n_rows)
-    mixup = ours(MixupClassifier, epochs)
+    mixup, vanilla = ours(MixupClassifier, epochs), ours(MixupClassifier, epochs, mix=None)
     runs = {
         "hand-written torch loop, mixup": lambda: hand_written(X, y, epochs),
         "MixupClassifier": lambda: mixup(X, y),
+        "MixupClassifier(mix=None)": lambda: vanilla(X, y),
         "MLPClassifier, no mixing": lambda: scikit_learn(X, y, epochs),
     }
     seconds = take_turns(runs, turns)
@@ -122,8 +123,9 @@ def fits(n_rows: int, epochs: int, turns: int, bar: float) -> None:
     report(
         f"fit of {n_rows} rows, {epochs} epochs", seconds, next(iter(runs)), steps, {"MixupClassifier": bar}
     )
-    ratio = np.median(seconds["MixupClassifier"] / seconds["MLPClassifier, no mixing"])
-    print(f"MixupClassifier / MLPClassifier: {ratio:.2f} (bar 1.00)")
+    for name in ("MixupClassifier", "MixupClassifier(mix=None)"):
+        ratio = np.median(seconds[name] / seconds["MLPClassifier, no mixing"])
+        print(f"{name} / MLPClassifier: {ratio:.2f} (bar 1.00)")
 
 
 def steps(turns: int, epochs: int = 40) -> None:

@@ -28,7 +28,7 @@ def test_every_class_of_the_table_of_methods_exists_or_is_planned():
 
 def test_settings_in_the_table_of_methods_are_accepted():
     import mixsk
-    from mixsk.rules import GenLabel, Remix  # noqa: F401 - names that the table uses
+    from mixsk.rules import GenLabel, Remix
 
     calls = re.findall(r"^\| [^|]+\| `(\w+Classifier\([^`]*\))` \|(.*)$", TEXT, flags=re.MULTILINE)
     X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]

@@ -49,7 +49,17 @@ def build(
     Returns
     -------
     Backbone
+
+    Raises
+    ------
+    ValueError
+        If several models of a user's own module are asked for.
     """
+    if not isinstance(module, str) and len(seeds) > 1:
+        raise ValueError(
+            f"module={module!r} has no model axis, so {len(seeds)} models of it cannot be stacked. Use one "
+            f"of {sorted(BACKBONES)}, or one model."
+        )
     if isinstance(module, nn.Module):
         copy = deepcopy(module)
         return copy if isinstance(copy, Backbone) else Wrapped(copy)

@@ -375,5 +375,6 @@ def _device_of(net: MixNet) -> torch.device:
 
 
 def _records(history: Any) -> list[dict[str, Any]]:
-    """skorch's history without its batches."""
-    return [{name: value for name, value in epoch.items() if name != "batches"} for epoch in history]
+    """skorch's history without its batches and its marks of the best epoch."""
+    hidden = ("batches", "train_loss_best", "valid_loss_best")
+    return [{name: value for name, value in epoch.items() if name not in hidden} for epoch in history]

@@ -14,7 +14,7 @@ class MixupClassifier(MixClassifier):
 
     Each batch is mixed with a permutation of itself, `x_mix = lam * x + (1 - lam) * x[perm]` with
     `lam ~ Beta(alpha, alpha)`, and its labels likewise; the loss is cross entropy against the mixed
-    labels (Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, Eq. 1). Other
+    labels (Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018). Other
     choices give manifold mixup (`mix_at="any"`), column swapping (`mix="columns"`), RegMixup
     (`clean_weight=1`), Remix (`label="remix"`), logistic labels (`label="logistic"`), and plain
     training (`mix=None`).

@@ -31,7 +31,8 @@ class Part:
 
     def copied(self) -> Rows:
         """The part's rows as a table of their own; the table itself if the part is all of it."""
-        return self.rows if len(self.index) == len(self.rows.y) else self.rows.take(self.index)
+        whole = np.array_equal(self.index, np.arange(len(self.rows.y)))
+        return self.rows if whole else self.rows.take(self.index)
 
 
 def batch_slots(n_rows: int, batch_size: int) -> np.ndarray:
@@ -98,8 +99,7 @@ class TrainingBatches:
 
     def _endless(self) -> Iterator[Batch]:
         n_batches, width = self.slots.shape
-        noise = getattr(self.recipe.mask, "n_columns_", 0)
-        steps = max(1, CHUNK // (width * (2 + noise)))
+        steps = max(1, CHUNK // (width * (2 + self._noise_width())))
         if steps < n_batches:
             while True:
                 order = self.order.permutation(self.part.index)
@@ -109,6 +109,14 @@ class TrainingBatches:
         while True:
             order = np.stack([self.order.permutation(self.part.index) for _ in range(epochs)])
             yield from self._chunk(order, slice(None))
+
+    def _noise_width(self) -> int:
+        """Uniforms a row that the mask asks for; one throwaway draw tells."""
+        draw_noise = getattr(self.recipe.mask, "draw_noise", None)
+        if draw_noise is None:
+            return 0
+        noise = draw_noise(np.random.default_rng(0), np.ones((1, 1), np.float32))
+        return int(np.prod(noise.shape[2:]))
 
     def _chunk(self, order: np.ndarray, batches: slice) -> Iterator[Batch]:
         """Batches of the given part of each epoch in `order` (epochs, n)."""

@@ -8,6 +8,7 @@ batch only if one of them listens.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -113,8 +114,7 @@ class MixNet(NeuralNet):
             self.stop_ = self.stop_ or "interrupted"
             raise
         finally:
-            for _, parameter in self.get_all_learnable_params():
-                parameter.requires_grad_(True)
+            self._train_only(None)
             if self.patience_ is not None and self.patience_.best_loss is not None:
                 self.patience_.best_weights.restore()
         return self
@@ -128,9 +128,12 @@ class MixNet(NeuralNet):
     def _begin(self, batches: TrainingBatches, valid: Part | None, epochs: int) -> None:
         plan = self.plan
         self.stop_ = None
+        self.best_: dict[str, float] = {}
         self.deadline_ = time.perf_counter() + (np.inf if plan.time_limit is None else plan.time_limit)
         callbacks = [callback for _, callback in self.callbacks_]
         self.listening_ = any(_listens(callback, hook) for callback in callbacks for hook in BATCH_HOOKS)
+        self.scoring_ = any(getattr(callback, "on_train", False) for callback in callbacks)
+        self.trainable_ = {name for name, p in self.get_all_learnable_params() if p.requires_grad}
         self.scheduler_: Any = None
         self.per_batch_ = False
         if plan.schedule is not None:
@@ -147,8 +150,12 @@ class MixNet(NeuralNet):
         if phase.on_start is not None:
             phase.on_start(self)
         self.objective_ = phase.objective
+        self._train_only(phase.trainable)
+
+    def _train_only(self, chosen: Callable[[str], bool] | None) -> None:
+        """Let the chosen parameters have gradients; what the user froze stays frozen."""
         for name, parameter in self.get_all_learnable_params():
-            parameter.requires_grad_(phase.trainable is None or phase.trainable(name))
+            parameter.requires_grad_(name in self.trainable_ and (chosen is None or chosen(name)))
 
     def _run_epoch(self, batches: TrainingBatches, valid: Part | None) -> None:
         start = time.perf_counter()
@@ -192,11 +199,22 @@ class MixNet(NeuralNet):
         rows = torch.tensor(sizes, dtype=stacked.dtype, device=stacked.device)
         self._check_finite(rows @ stacked / rows.sum(), prefix)
 
+    def _record_loss(self, prefix: str, value: float) -> None:
+        """Into the history, with what skorch's Checkpoint looks for: whether it is the best so far."""
+        if not self.listening_:  # Checkpoint also wants a batch, of which there is no record
+            self.history.new_batch()
+            self.history.record_batch(f"{prefix}_loss", value)
+        best = value < self.best_.get(prefix, np.inf)
+        if best:
+            self.best_[prefix] = value
+        self.history.record(f"{prefix}_loss", value)
+        self.history.record(f"{prefix}_loss_best", best)
+
     def _check_finite(self, loss: Tensor, prefix: str) -> None:
         """Record the epoch's loss; if it or a weight is not finite, go back and say so."""
         norm = torch.nn.utils.get_total_norm(self.module_.parameters())
         value = float(loss.mean())
-        self.history.record(f"{prefix}_loss", value)
+        self._record_loss(prefix, value)
         if np.isfinite(value + float(norm)):
             self.finite_.update()
             return
@@ -224,7 +242,7 @@ class MixNet(NeuralNet):
                 self.history.record_batch(f"{prefix}_batch_size", batch[0].shape[1])
                 self.notify("on_batch_end", batch=_pair(batch), training=False, **step)
         loss = total / weight
-        self.history.record(f"{prefix}_loss", float(loss.mean()))
+        self._record_loss(prefix, float(loss.mean()))
         self.history.record(f"{prefix}_acc", float((correct / weight).mean()))
         if self.patience_ is not None and self.patience_.update(loss):
             self.stop_ = self.stop_ or "early_stopping"
@@ -240,6 +258,8 @@ class MixNet(NeuralNet):
         scaled = losses if self.scaler_ is None else self.scaler_.scale(losses)
         scaled.backward(torch.ones_like(losses))
         if self.listening_:
+            if self.scaler_ is not None:
+                self.scaler_.unscale_(self.optimizer_)  # callbacks clip gradients at their true scale
             self.notify(
                 "on_grad_computed",
                 named_parameters=self.get_all_learnable_params(),
@@ -251,7 +271,15 @@ class MixNet(NeuralNet):
         else:
             self.scaler_.step(self.optimizer_)
             self.scaler_.update()
-        return {"loss": losses.detach(), "y_pred": None}
+        return {"loss": losses.detach(), "y_pred": self._clean_logits(batch) if self.scoring_ else None}
+
+    def _clean_logits(self, batch: Batch) -> Tensor:
+        """Logits (B, C) of the batch's rows as they are: a score on mixed rows would mean nothing."""
+        self._set_training(False)
+        with torch.no_grad():
+            logits = self._logits(batch.x)[0]
+        self._set_training(True)
+        return logits
 
     @torch.no_grad()
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:

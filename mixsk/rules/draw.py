@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+LAM_PER = ("batch", "sample")
 PAIRS = ("any", "other_class", "same_class")
 
 
@@ -70,6 +71,9 @@ class BetaDraw:
         sites: tuple[int, ...] = (0,),
         noise: Callable[[np.random.Generator, Array], Array] | None = None,
     ) -> None:
+        for name, value, allowed in (("lam_per", lam_per, LAM_PER), ("pair", pair, PAIRS)):
+            if value not in allowed:
+                raise ValueError(f"{name}={value!r} is unknown. Use one of {allowed}.")
         self.lam_per = lam_per
         self.pair = pair
         self.sites = sites
@@ -83,7 +87,7 @@ class BetaDraw:
         rng : numpy.random.Generator
             One model's own generator.
         y : int array of shape (S, B)
-            Class codes; -1 marks a padding row.
+            Class codes; -1 marks a padding row, at the end of its batch.
         step : int array of shape (S,)
             Global step numbers.
         hyper : mapping

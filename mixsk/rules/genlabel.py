@@ -50,7 +50,6 @@ class GenLabel(Choice):
     """
 
     tap = 0
-    input_only = True
 
     def __init__(
         self,
@@ -90,16 +89,16 @@ class GenLabel(Choice):
         chosen = DENSITIES[self.density]() if isinstance(self.density, str) else deepcopy(self.density)
         self.density_ = TableDensity(chosen, rows.layout)
         self.density_.fit(rows.X, rows.y, rows.w, rows.n_classes)
-        self._set_prior()
+        self._set_prior(rows.X.device)
         self.posterior(rows.X[:2])  # a density that cannot be evaluated says so before any training
 
     def extend(self, rows: Any) -> None:
         """Go on fitting the density and the prior with more rows."""
         self.density_.partial_fit(rows.X, rows.y, rows.w, rows.n_classes)
-        self._set_prior()
+        self._set_prior(rows.X.device)
 
-    def _set_prior(self) -> None:
-        counts = torch.as_tensor(self.density_.class_counts_)
+    def _set_prior(self, device: torch.device) -> None:
+        counts = torch.as_tensor(self.density_.class_counts_, device=device)
         if self.class_prior == "uniform":
             counts = torch.ones_like(counts)
         # A class without rows has log prior -inf and density -inf: posterior 0, never NaN.
@@ -107,7 +106,7 @@ class GenLabel(Choice):
 
     def posterior(self, x: Tensor) -> Tensor:
         """Class probabilities of encoded rows x (..., F), float64 (..., C)."""
-        joint = self.density_.log_prob(x) + self.log_prior_.to(x.device)
+        joint = self.density_.log_prob(x) + self.log_prior_
         if self.top_k is not None and self.top_k < joint.shape[-1]:
             least = joint.topk(self.top_k, dim=-1).values[..., -1:]
             joint = joint.masked_fill(joint < least, -torch.inf)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mixsk.rules._shape import partner
-from mixsk.rules.target import Taps
+from mixsk.rules.target import Taps, taps_of
 
 BLOCK = 16384  # training rows per product: at B = 128 a block of distances is 8 MB
 
@@ -29,11 +29,9 @@ class DropIntrusions:
         The target whose rows are weighted.
     """
 
-    tap = 0
-    input_only = True
-
     def __init__(self, target: Any) -> None:
         self.target = target
+        self.taps = tuple({0, *taps_of(target)})
 
     def bind(self, rows: Any) -> None:
         """Keep the training rows, sorted by class, ready for one product a block."""
@@ -47,6 +45,7 @@ class DropIntrusions:
         X = rows.X[order] * scale
         counts = torch.bincount(rows.y, minlength=rows.n_classes).tolist()
         self.scale_ = scale
+        self.labels_ = torch.unique(rows.y)
         self.blocks_ = []  # (-2 rows^T, |rows|^2, [(class, width), ...]) of at most BLOCK rows
         label = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
         for start in range(0, len(X), BLOCK):
@@ -66,9 +65,8 @@ class DropIntrusions:
             for label, part in zip(classes, distance.split(widths, 1), strict=True):
                 least = part.amin(1)
                 best[label] = torch.minimum(best[label], least) if label in best else least
-        labels = torch.tensor(sorted(best), device=x.device)
         least_of_class = torch.stack([best[label] for label in sorted(best)], 1)
-        return labels[least_of_class.argmin(1)].reshape(x.shape[:-1])
+        return self.labels_[least_of_class.argmin(1)].reshape(x.shape[:-1])
 
     def __call__(
         self, y: Tensor, perm: Tensor, share: Tensor, lam: Tensor, taps: Taps, state: Any

@@ -23,8 +23,8 @@ from mixsk.rules._shape import like
 class Linear(Choice):
     """Interpolate all entries alike: mixup, and manifold mixup at a hidden site.
 
-    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (ICLR 2018), Eq. 1; as written
-    in the GenLabel paper, section 1.2 (x_mix = lam x_i + (1 - lam) x_j).
+    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (ICLR 2018); the LaMix paper prints
+    it as its Eq. 1, x_mix = lam x_i + (1 - lam) x_j.
 
     Examples
     --------

@@ -33,7 +33,7 @@ class Mixed:
 class WithClean:
     """`mixed + clean_weight * clean`, in one forward over 2 B rows; the clean term is cross entropy.
 
-    Source: Pinto et al., "RegMixup" (NeurIPS 2022), Eq. 2, which weighs the mixed term by eta = 1.
+    Source: Pinto et al., "RegMixup" (NeurIPS 2022), which weighs the mixed term by eta = 1.
     NOTE[DIFF]: the released code averages over the 2 B rows, half of our scale.
 
     Parameters

@@ -13,6 +13,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ from mixsk.rules.loss import LOSSES
 from mixsk.rules.mask import MASKS
 from mixsk.rules.objective import Clean, Mixed, WithClean
 from mixsk.rules.state import Rows, State
-from mixsk.rules.target import TARGETS, Smoothed, smooth
+from mixsk.rules.target import TARGETS, Smoothed, smooth, taps_of
 
 
 class Batch(NamedTuple):
@@ -80,21 +81,22 @@ class Spec:
     hyper: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _input_only(rule: Any) -> bool:
-    return getattr(rule, "input_only", False)
-
-
 # (what is wrong, when, what to do): every illegal combination, each one clear error.
 ILLEGAL: list[tuple[str, Callable[[Spec, Any, Any], bool], str]] = [
     (
         "mix={mix} exchanges columns of the input, but mix_at asks for a hidden stage",
-        lambda spec, mask, label: _input_only(mask) and spec.sites != (0,),
+        lambda spec, mask, label: getattr(mask, "input_only", False) and spec.sites != (0,),
         "Use mix_at='input', or mix='linear' for hidden stages.",
     ),
     (
-        "label={label} needs the density of the mixed row at the input, but mix_at asks for a later stage",
-        lambda spec, mask, label: _input_only(label) and spec.sites != (0,),
+        "label={label} looks at the mixed rows of an early stage, but mix_at asks for a later one",
+        lambda spec, mask, label: any(tap < max(spec.sites) for tap in taps_of(label)),
         "A density cannot lie below the site that is mixed: use mix_at='input'.",
+    ),
+    (
+        "label={label} looks at a stage that this network does not have",
+        lambda spec, mask, label: any(tap > spec.n_stages for tap in taps_of(label)),
+        "Use a stage from 0 (the input) to its last hidden one.",
     ),
     (
         "drop_intrusions=True compares mixed rows with training rows at the input, but mix_at asks for "
@@ -142,9 +144,9 @@ def mixing_sites(mix_at: Any, n_stages: int) -> tuple[int, ...]:
     if mix_at == "embedding":
         raise ValueError("mix_at='embedding' needs a network that embeds its input. Use mix_at='input'.")
     if isinstance(mix_at, str):
-        return named[mix_at]
+        return _named("mix_at", mix_at, named)
     sites = tuple(mix_at) if isinstance(mix_at, (list, tuple)) else (mix_at,)
-    wrong = [site for site in sites if not 0 <= site <= n_stages]
+    wrong = [site for site in sites if not (isinstance(site, (int, np.integer)) and 0 <= site <= n_stages)]
     if wrong or not sites:
         raise ValueError(
             f"mix_at={mix_at!r} is not a list of this network's stages: use 0 (the input)"
@@ -182,7 +184,7 @@ class Recipe(nn.Module):
         self.state = State(torch.zeros(0))
         self.aux = nn.ModuleDict()
         self.smoothing = self.hyper.get("label_smoothing", 0.0)
-        self.loss = LOSSES[spec.loss]
+        self.loss = _named("loss", spec.loss, LOSSES)
         self.draw: BetaDraw | None = None
         self.mask: Any = None
         self.label: Any = None
@@ -191,16 +193,15 @@ class Recipe(nn.Module):
         if spec.mix is None:
             self.objective: Callable[[Any], Tensor] = Clean()
             return
-        self.mask = _rule(spec.mix, MASKS)
-        self.label = _rule(spec.label, TARGETS)
+        self.mask = _rule("mix", spec.mix, MASKS)
+        self.label = _rule("label", spec.label, TARGETS)
         for what, illegal, remedy in ILLEGAL:
             if illegal(spec, self.mask, self.label):
                 raise ValueError(what.format(mix=_name(spec.mix), label=_name(spec.label)) + ". " + remedy)
         self.target = self.label if _is_zero(self.smoothing) else Smoothed(self.label, self.smoothing)
         if spec.drop_intrusions:
             self.target = DropIntrusions(self.target)
-        tap = getattr(self.target, "tap", None)
-        self.taps = () if tap is None else (tap,)
+        self.taps = taps_of(self.target)
         clean_weight = self.hyper.get("clean_weight", 0.0)
         self.objective = Mixed() if _is_zero(clean_weight) else WithClean(clean_weight)
         noise = getattr(self.mask, "draw_noise", None)
@@ -248,7 +249,22 @@ class Recipe(nn.Module):
 
 
 class Step:
-    """One batch on its way along the axes: the parts that an objective puts together."""
+    """One batch on its way along the axes: the parts that an objective puts together.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Bound.
+    net : object with `lower(x, site)` and `upper(h, site, taps)`
+        A `mixsk.backbones.Backbone`.
+    batch : Batch
+        One step's rows and draw.
+
+    Attributes
+    ----------
+    h : Tensor of shape (M, B, ...)
+        The rows at the mixing site.
+    """
 
     def __init__(self, recipe: Recipe, net: Any, batch: Batch) -> None:
         self.recipe = recipe
@@ -306,9 +322,15 @@ class Step:
         return t / w.clamp_min(torch.finfo(t.dtype).tiny).unsqueeze(-1), w
 
 
-def _rule(choice: Any, names: Mapping[str, Any]) -> Any:
+def _named(axis: str, name: str, names: Mapping[str, Any]) -> Any:
+    if name not in names:
+        raise ValueError(f"{axis}={name!r} is unknown. Use one of {sorted(names)}.")
+    return names[name]
+
+
+def _rule(axis: str, choice: Any, names: Mapping[str, Any]) -> Any:
     """The rule object that a name or a user's object stands for; the user's own is never changed."""
-    rule = names[choice]() if isinstance(choice, str) else deepcopy(choice)
+    rule = _named(axis, choice, names)() if isinstance(choice, str) else deepcopy(choice)
     if hasattr(rule, "check"):
         rule.check()
     return rule

@@ -30,7 +30,8 @@ def linear_label(y: Tensor, perm: Tensor, share: Tensor) -> Tensor:
 class LinearLabel(Choice):
     """The label mixed like the input.
 
-    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (ICLR 2018), Eq. 1.
+    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (ICLR 2018); the LaMix paper prints
+    it as its Eq. 2, y_mix = lam y_i + (1 - lam) y_j.
 
     Examples
     --------
@@ -84,7 +85,8 @@ class Remix(Choice):
     With n_i, n_j the sizes of the two rows' classes, the first row's share of the label is 0 where
     n_i / n_j >= kappa and lam < tau, 1 where n_i / n_j <= 1 / kappa and 1 - lam < tau, else lam.
 
-    Source: Chou et al., "Remix: Rebalanced Mixup" (ECCV 2020 workshops), Eq. 7.
+    Source: Chou et al., "Remix: Rebalanced Mixup" (ECCV 2020 workshops); as restated in the
+    Infinite Class Mixup paper, section 4, with lam < tau where that prints lam < kappa.
 
     Parameters
     ----------
@@ -126,7 +128,7 @@ class Remix(Choice):
 class Smoothed:
     """Label smoothing around any target: `(1 - s) t + s / C`.
 
-    Source: Szegedy et al., "Rethinking the Inception Architecture" (CVPR 2016), section 7.
+    Source: Szegedy et al., "Rethinking the Inception Architecture" (CVPR 2016).
 
     Parameters
     ----------
@@ -139,7 +141,7 @@ class Smoothed:
     def __init__(self, target: Any, smoothing: float | Tensor) -> None:
         self.target = target
         self.smoothing = smoothing
-        self.tap = getattr(target, "tap", None)
+        self.taps = taps_of(target)
 
     def bind(self, rows: Any) -> None:
         """Bind the target inside."""
@@ -151,6 +153,12 @@ class Smoothed:
     ) -> tuple[Tensor, Tensor | None]:
         t, w = self.target(y, perm, share, lam, taps, state)
         return smooth(t, self.smoothing), w
+
+
+def taps_of(target: Any) -> tuple[int, ...]:
+    """Sites whose features a target needs: its `tap`, or those of the targets it wraps."""
+    tap = getattr(target, "tap", None)
+    return getattr(target, "taps", () if tap is None else (tap,))
 
 
 def smooth(t: Tensor, smoothing: float | Tensor) -> Tensor:

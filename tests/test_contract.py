@@ -1,0 +1,477 @@
+"""The contract of every recipe: the product of the axes' name tables, minus the pairs stated illegal.
+
+One stack of models goes through each check: model m of the stack has the m-th way to draw (lam per batch
+or per sample, each pairing, all batches mixed or half of them), so every recipe of the product is there.
+"""
+
+import re
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mixsk.backbones import build
+from mixsk.encoding import Layout
+from mixsk.rules import (
+    ILLEGAL,
+    LOSSES,
+    MASKS,
+    TARGETS,
+    Batch,
+    Draw,
+    GenLabel,
+    Recipe,
+    Rows,
+    Spec,
+    State,
+    mixing_sites,
+)
+from mixsk.rules.draw import PAIRS
+from mixsk.rules.objective import Mixed, WithClean
+from mixsk.rules.recipe import Step
+
+N_ROWS, N_CLASSES, N_STAGES, BATCH = 60, 3, 2, 11
+LAYOUT = Layout(column=[0, 1, 1, 1, 2, 2], numeric=[0, 4], blocks=[(1, 4), (5, 6)], n_columns=3)
+EXACT = {"rtol": 1e-12, "atol": 1e-12}
+
+
+# --- two rules that a user may write ------------------------------------------------------------------
+
+
+class Ramp:
+    """A user's mask: every entry of a row has a share of its own around lam."""
+
+    def draw_noise(self, rng, lam):
+        return rng.random((*lam.shape, 1), dtype=np.float32)
+
+    def __call__(self, h, lam, noise, extra):
+        place = torch.linspace(-1, 1, h.shape[-1], dtype=h.dtype, device=h.device)
+        lam = lam[..., None]
+        return lam + lam * (1 - lam) * noise * place, lam.squeeze(-1)
+
+
+class NearestMean:
+    """A user's target: half the linear label, half the softmax of minus the distances to class means."""
+
+    tap = 0
+
+    def bind(self, rows):
+        one_hot = torch.eye(rows.n_classes)[rows.y].to(rows.X)
+        self.means = one_hot.T @ rows.X / one_hot.sum(0)[:, None]
+
+    def __call__(self, y, perm, share, lam, taps, state):
+        other = torch.take_along_dim(y, perm[..., None], 1)
+        linear = share[..., None] * y + (1 - share[..., None]) * other
+        distance = (taps[0].unsqueeze(-2) - self.means).norm(dim=-1)
+        return (linear + linear.sum(-1, keepdim=True) * torch.softmax(-distance, -1)) / 2, None
+
+
+# --- the product --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What chooses the program of a step; how it is drawn comes on top."""
+
+    mask: Any
+    mix_at: str
+    label: Any
+    loss: str
+    drop_intrusions: bool
+    label_smoothing: float
+    clean_weight: float
+
+    def spec(self, lam_per="sample", pair="any", mix_prob=1.0, **hyper):
+        return Spec(
+            mix=self.mask,
+            sites=mixing_sites(self.mix_at, N_STAGES),
+            n_stages=N_STAGES,
+            lam_per=lam_per,
+            pair=pair,
+            label=GenLabel() if self.label == "genlabel" else self.label,
+            drop_intrusions=self.drop_intrusions,
+            loss=self.loss,
+            hyper={
+                "alpha": 1.0,
+                "mix_prob": mix_prob,
+                "label_smoothing": self.label_smoothing,
+                "clean_weight": self.clean_weight,
+                **hyper,
+            },
+        )
+
+    def __str__(self):
+        names = [v if isinstance(v, str) else type(v).__name__ for v in (self.mask, self.mix_at, self.label)]
+        flags = [
+            ("drop", self.drop_intrusions),
+            ("smooth", self.label_smoothing),
+            ("clean", self.clean_weight),
+        ]
+        return "-".join([*names, self.loss, *(name for name, on in flags if on)])
+
+
+def structures(masks, labels):
+    sites = ["input", "hidden", "any", "last"]
+    return [
+        Structure(*axes) for axes in product(masks, sites, labels, LOSSES, [False, True], [0, 0.1], [0, 0.7])
+    ]
+
+
+def reasons(structure):
+    """The entries of ILLEGAL that forbid a structure."""
+    spec = structure.spec()
+    mask = MASKS[spec.mix]() if isinstance(spec.mix, str) else spec.mix
+    label = TARGETS[spec.label]() if isinstance(spec.label, str) else spec.label
+    return [what for what, illegal, _ in ILLEGAL if illegal(spec, mask, label)]
+
+
+PRODUCT = structures(MASKS, [*TARGETS, "genlabel"])
+LEGAL = [structure for structure in PRODUCT if not reasons(structure)]
+OWN = [
+    structure
+    for structure in structures([*MASKS, Ramp()], [*TARGETS, NearestMean()])
+    if not (isinstance(structure.mask, str) and isinstance(structure.label, str))
+    and not reasons(structure)
+    and not structure.label_smoothing
+]
+DRAWS = list(product(["batch", "sample"], PAIRS, [1.0, 0.5]))
+ALL = tuple(range(len(DRAWS)))  # a seed for each model of the stack
+
+every_recipe = pytest.mark.parametrize("structure", LEGAL + OWN, ids=str)
+every_named_recipe = pytest.mark.parametrize("structure", LEGAL, ids=str)
+
+
+# --- one step of all draws at once --------------------------------------------------------------------
+
+
+@cache
+def table():
+    """Rows of an encoded table: a number, a category, a number with a missing indicator; 6 : 3 : 1."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], [36, 18, 6])
+    X = np.column_stack(
+        [
+            rng.normal(size=N_ROWS) + y,
+            np.eye(3)[(y + (rng.random(N_ROWS) < 0.3)) % 3],
+            rng.normal(size=N_ROWS) - y,
+            rng.random(N_ROWS) < 0.3,
+        ]
+    )
+    return Rows(torch.tensor(X), torch.tensor(y), None, N_CLASSES, LAYOUT)
+
+
+def bound(spec, weighted=False):
+    """A recipe that has seen the table."""
+    class_weight = torch.tensor([0.5, 1.0, 3.0]).double() if weighted else None
+    recipe = Recipe(spec)
+    recipe.bind(table, State(table().class_counts(), class_weight, weighted))
+    return recipe
+
+
+@cache  # no test changes its weights
+def network(seeds=ALL):
+    options = {"hidden": (8, 8), "activation": "tanh"}
+    return build("mlp", LAYOUT.n_encoded, N_CLASSES, options, seeds).double()
+
+
+def draw_batch(mask, mix_at, weighted=False):
+    """One step: for each way to draw a model with its own rows, labels and draw."""
+    rows = table()
+    structure = Structure(mask, mix_at, "linear", "cross_entropy", False, 0, 0)
+    index, draws = [], []
+    for one, (lam_per, pair, mix_prob) in zip(
+        np.random.SeedSequence(0).spawn(len(DRAWS)), DRAWS, strict=True
+    ):
+        rng = np.random.default_rng(one)
+        index.append(rng.permutation(N_ROWS)[:BATCH])
+        recipe = bound(structure.spec(lam_per, pair, mix_prob))
+        draws.append(recipe.draw(rng, rows.y[index[-1]].numpy()[None], np.array([0]), recipe.hyper))
+    index = torch.as_tensor(np.stack(index))
+    y = torch.eye(N_CLASSES).double()[rows.y[index]]
+    if weighted:
+        y = y * torch.linspace(0.2, 1.8, BATCH).double()[:, None]
+    noise = None if draws[0].noise is None else torch.as_tensor(np.concatenate([d.noise for d in draws]))
+    mixed = torch.tensor([d.mixed is None or bool(d.mixed[0]) for d in draws])
+    perm = torch.as_tensor(np.concatenate([d.perm for d in draws]))
+    lam = torch.as_tensor(np.concatenate([d.lam for d in draws])).double()
+    return Batch(rows.X[index], y, Draw(perm, lam, int(draws[0].site[0]), noise, mixed))
+
+
+drawn = cache(draw_batch)  # drawing a stack costs as much as ten steps
+
+
+def batch_of(structure, weighted=False):
+    """The step that every recipe with this mask and site is tried on."""
+    return drawn(structure.mask, structure.mix_at, weighted)
+
+
+def mapped(batch, change):
+    """The batch with `change` applied to each of its tensors."""
+    draw = Draw(*(change(v) if isinstance(v, Tensor) else v for v in batch.draw))
+    real = None if batch.real is None else change(batch.real)
+    return Batch(change(batch.x), change(batch.y), draw, real)
+
+
+def step(recipe, net, batch):
+    """Losses (M,) and the gradient of each parameter (M, ...)."""
+    net.zero_grad()
+    losses = recipe(net, batch)
+    losses.sum().backward()
+    return losses.detach(), [p.grad for p in net.parameters()]
+
+
+def target_of(recipe, net, batch):
+    walk = Step(recipe, net, batch)
+    h, share = walk.mixed(batch.draw.lam)
+    return walk.target(share, walk.upper(h)[1])
+
+
+def assert_same_step(actual, expected):
+    for a, b in zip((actual[0], *actual[1]), (expected[0], *expected[1]), strict=True):
+        assert torch.allclose(a, b, **EXACT)  # a tenth of the time of torch.testing.assert_close
+
+
+# --- the list -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_recipes", [2016], ids="{} recipes".format)
+def test_the_product_of_all_names_has_a_known_number_of_legal_recipes(n_recipes):
+    assert len(LEGAL) * len(DRAWS) == n_recipes
+
+
+def test_every_name_of_every_table_is_in_a_legal_recipe():
+    assert {s.mask for s in LEGAL} == set(MASKS)
+    assert {s.label for s in LEGAL} == {*TARGETS, "genlabel"}
+    assert {s.loss for s in LEGAL} == set(LOSSES)
+    assert {pair for _, pair, _ in DRAWS} == set(PAIRS)
+    assert {type(Recipe(s.spec()).objective) for s in LEGAL} == {Mixed, WithClean}
+
+
+def test_every_stated_illegal_pair_forbids_some_recipe():
+    class Above(NearestMean):
+        tap = N_STAGES + 1
+
+    met = {what for structure in PRODUCT + structures(["linear"], [Above()]) for what in reasons(structure)}
+    assert met == {what for what, _, _ in ILLEGAL}
+
+
+def test_an_illegal_recipe_raises_one_value_error_that_says_what_and_what_to_do():
+    illegal = [structure for structure in PRODUCT if reasons(structure)]
+    assert len(illegal) + len(LEGAL) == len(PRODUCT)
+    remedy = {what: text for what, _, text in ILLEGAL}
+    for structure in illegal:
+        label = "GenLabel" if structure.label == "genlabel" else repr(structure.label)
+        first = reasons(structure)[0]
+        expected = first.format(mix=repr(structure.mask), label=label) + ". " + remedy[first]
+        assert "mix_at" in expected
+        with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+            Recipe(structure.spec())
+
+
+def test_batches_are_mixed_and_left_alone_in_the_same_stack():
+    mixed = batch_of(LEGAL[0]).draw.mixed
+    assert mixed.any()
+    assert not mixed.all()
+
+
+# --- the contract -------------------------------------------------------------------------------------
+
+
+@every_recipe
+def test_targets_are_distributions(structure):
+    for weighted in (False, True):
+        t, w, keep = target_of(bound(structure.spec(), weighted), network(), batch_of(structure, weighted))
+        assert torch.isfinite(t).all()
+        assert (t >= 0).all()
+        torch.testing.assert_close(t.sum(-1), torch.ones(t.shape[:2]).double(), **EXACT)
+        assert (w is None) == (not weighted)
+        assert w is None or (torch.isfinite(w).all() and (w > 0).all())
+        assert (keep is None) == (not structure.drop_intrusions)
+        assert keep is None or ((keep == 0) | (keep == 1)).all()
+
+
+@every_recipe
+def test_losses_and_gradients_are_finite_and_reach_every_layer_of_every_model(structure):
+    for weighted in (False, True):
+        recipe = bound(structure.spec(), weighted)
+        losses, gradients = step(recipe, network(), batch_of(structure, weighted))
+        assert torch.isfinite(losses).all()
+        assert (losses > 0).all()
+        for gradient in gradients:
+            assert torch.isfinite(gradient).all()
+            assert (gradient.flatten(1).abs().amax(1) > 0).all()
+
+
+@every_recipe
+def test_permuting_a_batch_permutes_its_targets_and_leaves_its_loss(structure):
+    recipe, net, batch = bound(structure.spec()), network(), batch_of(structure)
+    order = torch.as_tensor(np.random.default_rng(3).permutation(BATCH))
+    place = order.argsort()  # where each row went
+    moved = mapped(batch, lambda v: v if v.ndim == 1 else v[:, order])
+    moved = moved._replace(draw=moved.draw._replace(perm=place[moved.draw.perm]))
+    t, _, keep = target_of(recipe, net, batch)
+    t_moved, _, keep_moved = target_of(recipe, net, moved)
+    torch.testing.assert_close(t_moved, t[:, order], **EXACT)
+    assert keep is None or torch.equal(keep_moved, keep[:, order])
+    assert_same_step(step(recipe, net, moved), step(recipe, net, batch))
+
+
+@every_recipe
+def test_stacked_models_get_the_losses_and_gradients_they_get_alone(structure):
+    weighted = structure.clean_weight > 0
+    recipe, batch = bound(structure.spec(), weighted), batch_of(structure, weighted)
+    losses, gradients = step(recipe, network(), batch)
+    for m in range(len(DRAWS)):
+        alone = mapped(batch, lambda v, m=m: v[m : m + 1])
+        assert_same_step(
+            (losses[m : m + 1], [g[m : m + 1] for g in gradients]), step(recipe, network((m,)), alone)
+        )
+
+
+@every_recipe
+def test_padding_rows_change_neither_loss_nor_gradient(structure):
+    weighted = structure.clean_weight > 0
+    recipe, net, batch = bound(structure.spec(), weighted), network(), batch_of(structure, weighted)
+    n_padding = 3
+
+    def padded(v):
+        return v if v.ndim == 1 else torch.cat([v, v[:, :n_padding].flip(1)], 1)
+
+    longer = mapped(batch, padded)
+    own = torch.arange(BATCH, BATCH + n_padding).expand(len(DRAWS), -1)
+    real = torch.ones(len(DRAWS), BATCH + n_padding).double()
+    real[:, BATCH:] = 0
+    longer = Batch(
+        longer.x,
+        longer.y,
+        longer.draw._replace(perm=torch.cat([batch.draw.perm, own], 1)),
+        real,
+    )
+    assert_same_step(step(recipe, net, longer), step(recipe, net, batch))
+
+
+@every_recipe
+def test_the_same_seed_gives_the_same_bits(structure):
+    first, second = (
+        step(bound(structure.spec()), network(), draw_batch(structure.mask, structure.mix_at))
+        for _ in range(2)
+    )
+    assert torch.equal(first[0], second[0])
+    assert all(torch.equal(a, b) for a, b in zip(first[1], second[1], strict=True))
+
+
+@every_recipe
+def test_a_step_never_waits_for_the_device(structure):
+    """Anything that needs a value on the host raises on `meta`, whose tensors have none."""
+    weighted = structure.clean_weight > 0
+    recipe, net = bound(structure.spec(), weighted), deepcopy(network()).to("meta")
+    to_device(recipe, "meta")
+    losses, gradients = step(recipe, net, mapped(batch_of(structure, weighted), lambda v: v.to("meta")))
+    assert losses.shape == (len(DRAWS),)
+    assert all(v.is_meta for v in (losses, *gradients))
+
+
+def to_device(owner, device):
+    """Move what a recipe, its state and its rules hold; densities follow the rows by themselves."""
+    for name, value in vars(owner).items():
+        if isinstance(value, Tensor):
+            setattr(owner, name, value.to(device))
+        elif name in ("mask", "target", "state"):
+            to_device(value, device)
+        elif name == "blocks_":
+            moved = [tuple(v.to(device) if isinstance(v, Tensor) else v for v in block) for block in value]
+            owner.blocks_ = moved
+
+
+# --- identities with plain training -------------------------------------------------------------------
+
+
+def plain_step(structure, net, batch, weighted=False):
+    """Cross entropy of the rows as they are, as often as the recipe counts it."""
+    plain = replace(structure, mask=None, drop_intrusions=False, mix_at="input")
+    losses, gradients = step(bound(plain.spec(), weighted), net, batch._replace(draw=None))
+    times = 1 + structure.clean_weight
+    return losses * times, [g * times for g in gradients]
+
+
+def without_gamma(structure):
+    """The recipe's spec; GenLabel with gamma = 0, which is the linear label."""
+    spec = structure.spec()
+    return replace(spec, label=GenLabel(gamma=0)) if structure.label == "genlabel" else spec
+
+
+@every_recipe
+def test_a_batch_that_is_left_alone_is_trained_as_plain_training_does(structure):
+    recipe, net, batch = bound(structure.spec(), True), network(), batch_of(structure, True)
+    alone = torch.zeros(len(DRAWS), dtype=torch.bool)
+    perm = torch.arange(BATCH).expand(len(DRAWS), -1)
+    draw = batch.draw._replace(perm=perm, lam=torch.ones_like(batch.draw.lam), mixed=alone)
+    batch = batch._replace(draw=draw)
+    assert_same_step(step(recipe, net, batch), plain_step(structure, net, batch, True))
+
+
+@every_named_recipe
+def test_rows_mixed_with_themselves_are_trained_as_plain_training_does(structure):
+    recipe, net, batch = bound(without_gamma(structure)), network(), batch_of(structure)
+    own = torch.arange(BATCH).expand(len(DRAWS), -1)
+    batch = batch._replace(draw=batch.draw._replace(perm=own, mixed=None))
+    assert_same_step(step(recipe, net, batch), plain_step(structure, net, batch))
+
+
+@pytest.mark.parametrize(
+    "structure", [s for s in LEGAL if s.mask != "half" and s.label != "logistic"], ids=str
+)
+def test_lam_one_is_plain_training_where_mask_and_target_are_linear(structure):
+    recipe, net, batch = bound(without_gamma(structure), True), network(), batch_of(structure, True)
+    draw = batch.draw._replace(lam=torch.ones_like(batch.draw.lam), mixed=None)
+    batch = batch._replace(draw=draw)
+    assert_same_step(step(recipe, net, batch), plain_step(structure, net, batch, True))
+
+
+@pytest.mark.parametrize("structure", [s for s in LEGAL if s.label == "logistic"], ids=str)
+def test_the_logistic_label_at_lam_one_leaves_the_partner_what_its_curve_says(structure):
+    batch = batch_of(structure)
+    batch = batch._replace(draw=batch.draw._replace(lam=torch.ones_like(batch.draw.lam), mixed=None))
+    t, _, _ = target_of(bound(structure.spec()), network(), batch)
+    first, s = 1 / (1 + np.exp(-2 * 0.5 / 0.1)), structure.label_smoothing
+    partner = torch.take_along_dim(batch.y, batch.draw.perm[..., None], 1)
+    torch.testing.assert_close(
+        t, (1 - s) * (first * batch.y + (1 - first) * partner) + s / N_CLASSES, **EXACT
+    )
+
+
+# --- numbers that may differ between stacked models ---------------------------------------------------
+
+
+def test_each_stacked_model_may_have_its_own_gamma_smoothing_and_clean_weight():
+    structure = Structure("linear", "input", "genlabel", "cross_entropy", False, 0.1, 0.7)
+    m = len(DRAWS)
+    gamma, smoothing, clean = (
+        torch.linspace(low, high, m).double() for low, high in ((0, 1), (0, 0.4), (0, 2))
+    )
+
+    def spec(gamma, smoothing, clean):
+        spec = structure.spec(label_smoothing=smoothing, clean_weight=clean)
+        return replace(spec, label=GenLabel(gamma=gamma))
+
+    batch = batch_of(structure)
+    losses, gradients = step(bound(spec(gamma, smoothing, clean)), network(), batch)
+    for k in range(m):
+        alone = mapped(batch, lambda v, k=k: v[k : k + 1])
+        recipe = bound(spec(float(gamma[k]), float(smoothing[k]), float(clean[k])))
+        assert_same_step(
+            (losses[k : k + 1], [g[k : k + 1] for g in gradients]), step(recipe, network((k,)), alone)
+        )
+
+
+def test_a_recipe_never_changes_the_rule_objects_it_was_given():
+    label, mask = NearestMean(), Ramp()
+    before = deepcopy(vars(label)), deepcopy(vars(mask))
+    bound(Spec(mix=mask, label=label, n_stages=N_STAGES, hyper={"alpha": 1.0}))
+    assert (vars(label), vars(mask)) == before

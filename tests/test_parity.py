@@ -1,0 +1,353 @@
+"""Small arrays worked out by hand from the papers' equations."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy as torch_cross_entropy
+
+from mixsk.backbones import build
+from mixsk.densities import GM
+from mixsk.encoding import Layout
+from mixsk.rules import (
+    Batch,
+    Columns,
+    Draw,
+    DropIntrusions,
+    GenLabel,
+    Half,
+    Linear,
+    LinearLabel,
+    Logistic,
+    Recipe,
+    Remix,
+    Rows,
+    Spec,
+    State,
+    cross_entropy,
+    smooth,
+)
+from mixsk.rules._shape import mix, partner
+
+E1, E2, E3 = torch.eye(3).double()
+
+
+def tensor(values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def state(counts=(1.0, 1.0, 1.0), class_weight=None, weighted=False):
+    return State(tensor(counts), class_weight, weighted)
+
+
+def numbers(X, y, w=None, n_classes=None):
+    """Training rows of a table of numbers."""
+    X = tensor(X)
+    n_classes = max(y) + 1 if n_classes is None else n_classes
+    w = None if w is None else tensor(w)
+    return Rows(X, torch.tensor(y), w, n_classes, Layout.of_numbers(X.shape[1]))
+
+
+def label_of(target, share, y=(0, 1), counts=(1.0, 1.0, 1.0), taps=None):
+    """Label of the pair (first, second) of class codes at `share` of the first."""
+    rows = torch.eye(len(counts)).double()[list(y)][None]
+    share = tensor([[share, 1 - share]])
+    t, _ = target(rows, torch.tensor([[1, 0]]), share, share, taps or {}, state(counts))
+    return t[0, 0].tolist()
+
+
+# --- mixup: x = lam x_i + (1 - lam) x_j, y = lam y_i + (1 - lam) y_j ----------------------------------
+
+
+def test_mixup_interpolates_rows_and_labels_alike():
+    x = tensor([[[1.0, -2.0], [5.0, 2.0], [0.0, 8.0]]])
+    y = torch.eye(3).double()[None]
+    perm, lam = torch.tensor([[1, 2, 0]]), tensor([[0.75, 0.5, 0.1]])
+    m, share = Linear()(x, lam, None, None)
+    torch.testing.assert_close(mix(x, m, partner(x, perm)), tensor([[[2.0, -1.0], [2.5, 5.0], [0.9, -1.0]]]))
+    t, _ = LinearLabel()(y, perm, share, lam, {}, None)
+    torch.testing.assert_close(t, tensor([[[0.75, 0.25, 0.0], [0.0, 0.5, 0.5], [0.9, 0.0, 0.1]]]))
+
+
+def test_lamix_averages_the_rows_and_mixes_the_labels_at_lam():
+    """LaMix, Eq. 4 (x = .5 x_i + .5 x_j) and Eq. 2 (the label at lam)."""
+    x = tensor([[[1.0, -2.0], [5.0, 2.0]]])
+    perm, lam = torch.tensor([[1, 0]]), tensor([[0.9, 0.9]])
+    m, share = Half()(x, lam, None, None)
+    assert mix(x, m, partner(x, perm)).tolist() == [[[3.0, 0.0], [3.0, 0.0]]]
+    assert label_of(LinearLabel(), float(share[0, 0])) == pytest.approx([0.9, 0.1, 0.0])
+
+
+def test_column_swaps_count_original_columns_in_the_label():
+    """Of 3 columns the number is kept, the 4-level category is not, the number with an indicator is."""
+    layout = Layout(column=[0, 1, 1, 1, 1, 2, 2], numeric=[0, 5], blocks=[(1, 5), (6, 7)], n_columns=3)
+    mask = Columns()
+    mask.bind(Rows(torch.zeros(2, 7).double(), torch.tensor([0, 1]), None, 2, layout))
+    x = tensor([[[1.5, 1, 0, 0, 0, -1, 0], [2.5, 0, 0, 1, 0, 0, 1]]])
+    noise = tensor([[[0.1, 0.9, 0.3], [0.9, 0.9, 0.9]]])
+    m, share = mask(x, tensor([[0.5, 0.5]]), noise, None)
+    mixed = mix(x, m, partner(x, torch.tensor([[1, 0]])))
+    assert mixed.tolist() == [[[1.5, 0, 0, 1, 0, -1, 0], [1.5, 1, 0, 0, 0, -1, 0]]]
+    assert share.tolist() == [[2 / 3, 0]]  # 3 of 7 encoded columns in the first row
+
+
+# --- GenLabel -----------------------------------------------------------------------------------------
+
+# class 0: mean 1, variance 1; class 1: mean 6, variance 4 (maximum likelihood)
+TWO_GAUSSIANS = numbers([[0.0], [2.0], [4.0], [8.0]], [0, 0, 1, 1])
+
+
+def posterior_of(rows, x, **parameters):
+    label = GenLabel(GM(reg_covar=0), **parameters)
+    label.bind(rows)
+    return label.posterior(tensor(x))
+
+
+def test_genlabel_eq_1_is_the_posterior_of_two_gaussians():
+    """At x = 3 the densities are as 2 exp(-2) to exp(-9/8): odds 2 exp(-7/8)."""
+    odds = 2 * math.exp(-7 / 8)
+    p = posterior_of(TWO_GAUSSIANS, [[3.0]], class_prior="uniform")
+    assert p[0].tolist() == pytest.approx([odds / (1 + odds), 1 / (1 + odds)], rel=1e-12)
+
+
+def test_the_train_prior_multiplies_the_posterior_odds_by_the_class_frequencies():
+    rows = numbers([[0.0], [2.0], [0.0], [2.0], [4.0], [8.0]], [0, 0, 0, 0, 1, 1])
+    odds = 2 * 2 * math.exp(-7 / 8)
+    p = posterior_of(rows, [[3.0]], class_prior="train")
+    assert p[0].tolist() == pytest.approx([odds / (1 + odds), 1 / (1 + odds)], rel=1e-12)
+    weighted = numbers([[0.0], [2.0], [4.0], [8.0]], [0, 0, 1, 1], w=[2, 2, 1, 1])
+    torch.testing.assert_close(posterior_of(weighted, [[3.0]]), p, rtol=1e-12, atol=0)
+
+
+def test_the_posterior_is_exact_where_both_densities_underflow():
+    """Unit Gaussians at (-1, 0) and (1, 0): log odds 2 x_1, also 60 away, where the densities are e^-1800."""
+    corners = [(m + s, t) for m in (-1, 1) for s in (-1, 1) for t in (-1, 1)]
+    rows = numbers(corners, [0] * 4 + [1] * 4)
+    x = [[0.25, 0.0], [0.25, 60.0], [-0.7, -60.0], [0.25, 1e4]]
+    p = posterior_of(rows, x, class_prior="uniform")
+    expected = [1 / (1 + math.exp(-2 * first)) for first, _ in x]
+    assert p[:3, 1].tolist() == pytest.approx(expected[:3], rel=1e-9)
+    assert p[3, 1].item() == pytest.approx(expected[3], rel=1e-6)  # 1e4 away: e^-50 000 000
+    assert math.exp(-0.5 * 60**2) == 0.0
+
+
+def test_gamma_blends_the_posterior_with_the_linear_label():
+    """y = gamma y_gen + (1 - gamma) y_mix, here at the mixed row .25 * 0 + .75 * 4 = 3."""
+    odds = 2 * math.exp(-7 / 8)
+    p = odds / (1 + odds)
+    label = GenLabel(GM(reg_covar=0), gamma=0.4, class_prior="uniform")
+    label.bind(TWO_GAUSSIANS)
+    t = label_of(label, 0.25, counts=(1.0, 1.0), taps={0: tensor([[[3.0], [3.0]]])})
+    assert t == pytest.approx([0.4 * p + 0.6 * 0.25, 0.4 * (1 - p) + 0.6 * 0.75], rel=1e-12)
+
+
+def test_algorithm_1_the_sum_of_two_losses_is_cross_entropy_against_the_blended_target():
+    rng = np.random.default_rng(0)
+    gamma = 0.3
+    net = build("mlp", 2, 3, {"hidden": (4,)}, [0]).double()
+    rows = numbers(rng.normal(size=(30, 2)), (np.arange(30) % 3).tolist())
+    x, y = rows.X[None, :8], torch.eye(3).double()[rows.y[:8]][None]
+    perm, lam = torch.tensor(rng.permutation(8))[None], torch.full((1, 8), 0.35, dtype=torch.float64)
+    recipe = Recipe(Spec(label=GenLabel(gamma=gamma)))
+    recipe.bind(lambda: rows, State(rows.class_counts()))
+    loss = recipe(net, Batch(x, y, Draw(perm, lam, 0)))
+
+    x_mix = 0.35 * x[0] + 0.65 * x[0, perm[0]]
+    y_mix = 0.35 * y[0] + 0.65 * y[0, perm[0]]
+    y_gen = recipe.label.posterior(x_mix)
+    logits = net(x_mix[None])[0]
+    expected = gamma * torch_cross_entropy(logits, y_gen) + (1 - gamma) * torch_cross_entropy(logits, y_mix)
+    torch.testing.assert_close(loss[0], expected, rtol=1e-12, atol=0)
+
+
+def test_top_two_drops_the_third_class_of_three():
+    """Unit variances at 0, 3 and 10; x = 1: log densities -1/2, -2, -40.5."""
+    rows = numbers([[m + s] for m in (0, 3, 10) for s in (-1, 1)], [0, 0, 1, 1, 2, 2])
+    p = posterior_of(rows, [[1.0]], top_k=2)
+    assert p[0].tolist() == pytest.approx([1 / (1 + math.exp(-1.5)), 1 / (1 + math.exp(1.5)), 0], rel=1e-12)
+
+
+def test_categories_enter_the_posterior_by_their_smoothed_frequencies():
+    """Level a: 2 of 3 rows of class 0, none of 1 of class 1: (2 + 1) / 5 and 1 / 3; b: 2 / 5 and 2 / 3."""
+    layout = Layout(column=[0, 0], numeric=[], blocks=[(0, 2)], n_columns=1)
+    X = tensor([[1, 0], [1, 0], [0, 1], [0, 1]])
+    label = GenLabel(class_prior="uniform")
+    label.bind(Rows(X, torch.tensor([0, 0, 0, 1]), None, 2, layout))
+    p = label.posterior(tensor([[1, 0], [0, 1], [0.25, 0.75]]))
+    likelihood = tensor(
+        [[3 / 5, 1 / 3], [2 / 5, 2 / 3], [0.25 * 3 / 5 + 0.75 * 2 / 5, 0.25 / 3 + 0.75 * 2 / 3]]
+    )
+    torch.testing.assert_close(p, likelihood / likelihood.sum(1, keepdim=True), rtol=1e-12, atol=0)
+
+
+# --- labels that change lam ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "first"),
+    [
+        ((30.0, 10.0), 0.4, 0.0),  # n_i / n_j >= kappa and lam < tau: the minority partner takes all
+        ((30.0, 10.0), 0.5, 0.5),  # lam is not below tau
+        ((30.0, 10.0), 0.9, 0.9),
+        ((10.0, 30.0), 0.6, 1.0),  # n_i / n_j <= 1 / kappa and 1 - lam < tau: the minority row takes all
+        ((10.0, 30.0), 0.5, 0.5),
+        ((10.0, 30.0), 0.1, 0.1),
+        ((29.0, 10.0), 0.4, 0.4),  # neither: linear
+        ((10.0, 29.0), 0.6, 0.6),
+        ((10.0, 10.0), 0.3, 0.3),
+    ],
+)
+def test_remix_has_three_cases(counts, share, first):
+    assert label_of(Remix(kappa=3, tau=0.5), share, counts=counts) == pytest.approx([first, 1 - first])
+
+
+def test_remix_leaves_pairs_of_one_class_alone():
+    assert label_of(Remix(), 0.1, y=(1, 1), counts=(100.0, 1.0)) == [0, 1]
+
+
+def test_remix_counts_classes_not_weights_of_the_rows_in_the_pair():
+    y = tensor([[[0.2, 0.0], [0.0, 5.0]]])
+    share = tensor([[0.4, 0.4]])
+    t, _ = Remix()(y, torch.tensor([[1, 0]]), share, share, {}, state((30.0, 10.0)))
+    torch.testing.assert_close(t, tensor([[[0.0, 5.0], [0.12, 2.0]]]))
+
+
+@pytest.mark.parametrize(
+    ("share", "first"),
+    [(0.5, 0.5), (0.6, 1 / (1 + math.exp(-2))), (0.4, 1 / (1 + math.exp(2))), (1.0, 1 / (1 + math.exp(-10)))],
+)
+def test_the_logistic_label_at_variance_one_tenth(share, first):
+    assert label_of(Logistic(s2=0.1), share) == pytest.approx([first, 1 - first, 0], rel=1e-12)
+
+
+def test_example_2_the_logistic_label_has_the_log_odds_of_the_max_margin_solution():
+    """Rows (-d, d), (d, d), (-d, -d), labels e1, e2, e3; the SVM has w = (-1, 1), (1, 1), (-1, -1).
+
+    Between rows 2 and 3 the softmax of its scores leaves 1 / (1 + 2 cosh(2 d (2 lam - 1))) to class 1;
+    what it gives to classes 2 and 3 is as lam' to 1 - lam' at s2 = 1 / (4 d), for every lam.
+    """
+    d = 5.0
+    w = tensor([[-1, 1], [1, 1], [-1, -1]])
+    x2, x3 = tensor([d, d]), tensor([-d, -d])
+    for lam in np.linspace(0, 1, 21):
+        p = torch.softmax((lam * x2 + (1 - lam) * x3) @ w.T, 0)
+        t = label_of(Logistic(s2=1 / (4 * d)), lam, y=(1, 2))
+        assert math.log(t[1] / t[2]) == pytest.approx(math.log(p[1] / p[2]), abs=1e-6)
+        rest = 1 / (1 + 2 * math.cosh(2 * d * (2 * lam - 1)))
+        assert p.tolist() == pytest.approx([rest, (1 - rest) * t[1], (1 - rest) * t[2]], rel=1e-9)
+
+
+def test_smoothing_gives_the_label_one_minus_s_and_s_over_c():
+    assert smooth(tensor([[0.0, 1.0, 0.0, 0.0]]), 0.2).tolist() == [pytest.approx([0.05, 0.85, 0.05, 0.05])]
+
+
+# --- intrusions (Definition 1) ------------------------------------------------------------------------
+
+
+def test_example_1_mixing_the_two_outer_rows_intrudes_in_the_middle_half():
+    """Rows -1, 0, 1 of classes 1, 2, 1: (-1, 1) at lam is 1 - 2 lam, nearest to 0 for 1/4 < lam < 3/4."""
+    drop = DropIntrusions(LinearLabel())
+    drop.bind(numbers([[-1.0], [0.0], [1.0]], [0, 1, 0]))
+    lam = tensor([[0.0, 0.2, 0.26, 0.5, 0.74, 0.8, 1.0]])
+    n = lam.shape[1]
+    y = torch.eye(2).double()[[0] * n][None]
+    x = (1 - 2 * lam)[..., None]
+    _, keep = drop(y, torch.arange(n)[None], lam, lam, {0: x}, state())
+    assert keep.tolist() == [[1, 1, 0, 0, 0, 1, 1]]
+
+
+def test_dropped_rows_leave_the_mean():
+    """sum(w l) / sum(w): of the pairs (-1, 1), (0, -1), (1, 0) at lam = .5 the first meets a third class."""
+    net = build("linear", 1, 3, {}, [0]).double()
+    rows = numbers([[-1.0], [0.0], [1.0]], [0, 1, 2])
+    recipe = Recipe(Spec(drop_intrusions=True))
+    recipe.bind(lambda: rows, State(rows.class_counts()))
+    perm = torch.tensor([[2, 0, 1]])
+    y = torch.eye(3).double()[None]
+    loss = recipe(net, Batch(rows.X[None], y, Draw(perm, torch.full((1, 3), 0.5, dtype=torch.float64), 0)))
+    x_mix, t = tensor([[-0.5], [0.5]]), tensor([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
+    torch.testing.assert_close(loss[0], torch_cross_entropy(net(x_mix[None])[0], t))
+
+
+# --- objectives and weights ---------------------------------------------------------------------------
+
+
+def small_step(weights=None, class_weight=None, **spec):
+    """Loss of 4 rows mixed at lam .3, with the logits and labels to work it out by hand."""
+    rng = np.random.default_rng(1)
+    net = build("mlp", 2, 3, {"hidden": (4,)}, [0]).double()
+    rows = numbers(rng.normal(size=(12, 2)), (np.arange(12) % 3).tolist())
+    x, codes = rows.X[:4], rows.y[[0, 1, 2, 3]]
+    y = torch.eye(3).double()[codes]
+    if weights is not None:
+        y = y * tensor(weights)[:, None]
+    perm = torch.tensor([2, 0, 3, 1])
+    recipe = Recipe(Spec(**spec))
+    weighted = weights is not None or class_weight is not None
+    recipe.bind(lambda: rows, State(rows.class_counts(), class_weight, weighted))
+    loss = recipe(
+        net, Batch(x[None], y[None], Draw(perm[None], torch.full((1, 4), 0.3, dtype=torch.float64), 0))
+    )
+    x_mix = 0.3 * x + 0.7 * x[perm]
+    return loss[0], net(x_mix[None])[0], net(x[None])[0], codes, perm
+
+
+def rows_loss(logits, codes):
+    return torch_cross_entropy(logits, codes, reduction="none")
+
+
+def test_regmixup_is_the_mixed_loss_plus_clean_weight_times_the_clean_loss():
+    loss, mixed, clean, codes, perm = small_step(hyper={"clean_weight": 0.8})
+    expected = (
+        0.3 * rows_loss(mixed, codes) + 0.7 * rows_loss(mixed, codes[perm]) + 0.8 * rows_loss(clean, codes)
+    )
+    torch.testing.assert_close(loss, expected.mean())
+
+
+def test_the_loss_of_a_weighted_mixed_row_is_the_lerp_of_two_weighted_losses():
+    """sum(w l) / B = mean of lam w_i l(y_i) + (1 - lam) w_j l(y_j)."""
+    weights = [2.0, 0.5, 0.1, 1.4]
+    loss, mixed, _, codes, perm = small_step(weights)
+    w = tensor(weights)
+    expected = 0.3 * w * rows_loss(mixed, codes) + 0.7 * w[perm] * rows_loss(mixed, codes[perm])
+    torch.testing.assert_close(loss, expected.mean())
+
+
+def test_class_weights_weigh_each_part_of_the_label_by_its_class():
+    class_weight = tensor([0.5, 1.0, 3.0])
+    loss, mixed, _, codes, perm = small_step(class_weight=class_weight)
+    w = class_weight[codes]
+    expected = 0.3 * w * rows_loss(mixed, codes) + 0.7 * w[perm] * rows_loss(mixed, codes[perm])
+    torch.testing.assert_close(loss, expected.mean())
+
+
+def test_sample_and_class_weights_multiply_in_the_clean_term_too():
+    weights, class_weight = [2.0, 0.5, 0.1, 1.4], tensor([0.5, 1.0, 3.0])
+    loss, mixed, clean, codes, perm = small_step(weights, class_weight, hyper={"clean_weight": 1.0})
+    w = tensor(weights) * class_weight[codes]
+    expected = 0.3 * w * rows_loss(mixed, codes) + 0.7 * w[perm] * rows_loss(mixed, codes[perm])
+    torch.testing.assert_close(loss, (expected + w * rows_loss(clean, codes)).mean())
+
+
+def test_a_part_of_the_label_without_an_owner_weighs_what_the_two_rows_weigh_together():
+    weights, gamma, s = [2.0, 0.5, 0.1, 1.4], 0.6, 0.1
+    label = GenLabel(gamma=gamma)
+    loss, mixed, _, codes, perm = small_step(weights, label=label, hyper={"label_smoothing": s})
+    rng = np.random.default_rng(1)
+    rows = numbers(rng.normal(size=(12, 2)), (np.arange(12) % 3).tolist())
+    label.bind(rows)
+    p = label.posterior(0.3 * rows.X[:4] + 0.7 * rows.X[:4][perm])
+    w = tensor(weights)
+    y = torch.eye(3).double()[codes] * w[:, None]
+    both = (0.3 * w + 0.7 * w[perm])[:, None]
+    t = gamma * p * both + (1 - gamma) * (0.3 * y + 0.7 * y[perm])
+    t = (1 - s) * t + s * both / 3
+    torch.testing.assert_close(loss, -(t * torch.log_softmax(mixed, 1)).sum(1).mean())
+
+
+def test_cross_entropy_of_a_soft_label_worked_out_by_hand():
+    """Logits (0, log 3): p = (1/4, 3/4); label (.4, .6)."""
+    logits = tensor([[[0.0, math.log(3)]]])
+    expected = 0.4 * math.log(4) + 0.6 * math.log(4 / 3)
+    assert cross_entropy(logits, tensor([[[0.4, 0.6]]])).item() == pytest.approx(expected, rel=1e-12)
