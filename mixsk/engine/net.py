@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import ClassifierMixin
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor
@@ -51,7 +52,7 @@ class Plan:
     amp: str | None = None
 
 
-class MixNet(NeuralNet):
+class MixNet(ClassifierMixin, NeuralNet):
     """A network trained by a recipe.
 
     Parameters
@@ -318,6 +319,11 @@ class MixNet(NeuralNet):
     def get_iterator(self, dataset: Any, training: bool = False) -> CleanBatches:
         """Rows in order, for skorch's own scoring callbacks."""
         return CleanBatches(dataset)
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """Class codes, for skorch's own scoring callbacks."""
+        return np.arange(len(self.criterion.state.class_counts))
 
     def predict(self, X: Any) -> np.ndarray:
         """Class codes of a Part, for skorch's own scoring callbacks."""
