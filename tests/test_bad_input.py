@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from mixsk import GenLabelClassifier, MixupClassifier
@@ -82,6 +83,19 @@ DATA = [
         "y_val contains labels that were not seen in fit: [3]",
     ),
     ({}, X, Y, {"X_val": X[:, :2], "y_val": Y}, ValueError, "X has 2 features"),
+    ({}, X, Y, {"sample_weight": [None] * 30}, ValueError, "must hold numbers >= 0"),
+    ({}, X, ["a", 1] * 15, {}, ValueError, "y mixes text and numbers"),
+    ({}, X, Y, {"X_val": X, "y_val": Y.astype(str)}, ValueError, "y_val has labels of dtype <U"),
+    ({}, {"a": [1]}, Y, {}, TypeError, "Use pd.DataFrame(X)"),
+    ({"encoder": "passthrough"}, np.abs(X) * 1e300, Y, {}, ValueError, "which dtype='float32' cannot hold"),
+    (
+        {"class_weight": {0: 0.0}},
+        X,
+        Y,
+        {"X_val": X[Y == 0], "y_val": Y[Y == 0]},
+        ValueError,
+        "leaves no validation row any weight",
+    ),
     ({"class_weight": {7: 1.0}}, X, Y, {}, ValueError, "classes that y does not have: [7]"),
     ({"class_weight": {0: -1.0}}, X, Y, {}, ValueError, "finite and >= 0"),
     ({"early_stopping": True}, X[:3], Y[:3], {}, ValueError, "at least two rows"),
@@ -121,6 +135,39 @@ PARAMETERS = [
     ({"device": "gpu"}, "is no torch device"),
 ]
 
+
+def negative(y, perm, share, lam, taps, state):
+    return -y, None
+
+
+def narrow(y, perm, share, lam, taps, state):
+    return y[..., :1], None
+
+
+def no_pair(y, perm, share, lam, taps, state):
+    return y
+
+
+def wrong_share(h, lam, noise, extra):
+    return lam[..., None], lam[:, :1]
+
+
+PARAMETERS += [
+    ({"label": Remix}, "label=Remix is a class: pass an object, label=Remix()"),
+    ({"label": negative}, "gave labels that are not finite or below 0"),
+    ({"label": narrow}, "gave labels of shape (1, 4, 1), not (1, 4, 3)"),
+    ({"label": no_pair}, "failed on a batch of 4 rows"),
+    ({"label": lambda y: y}, "failed on a batch of 4 rows"),
+    ({"mix": wrong_share}, "gave share of shape (1, 1), not (1, 4)"),
+    ({"schedule": lambda optimizer: 3}, "must take the optimiser and return a torch scheduler"),
+    ({"schedule": torch.optim.lr_scheduler.ReduceLROnPlateau}, "steps without a metric"),
+    ({"callbacks": [3]}, "must be skorch callbacks or pairs"),
+    ({"callbacks__stop__patience": 3}, "no callback has that name"),
+    ({"module": nn.Identity()}, "has no parameters"),
+    ({"batch_size": True}, "batch_size must not be a bool"),
+    ({"encoder": StandardScaler}, "encoder=StandardScaler is a class"),
+    ({"class_weight": {0: 0.0, 1: 0.0, 2: 0.0}}, "> 0 for a class of y"),
+]
 ILLEGAL_PAIRS = [
     ({"mix": "columns", "mix_at": "hidden"}, "exchanges columns of the input"),
     ({"mix": "columns", "mix_at": "any"}, "exchanges columns of the input"),
@@ -138,6 +185,10 @@ NO_EFFECT = [
     ({"mix": None, "drop_intrusions": True}, "drop_intrusions=True has no effect"),
     ({"mix_prob": 0, "pair": "same_class"}, "has no effect with mix_prob=0"),
     ({"mix_off": 1, "alpha": 2}, "has no effect with mix_off=1"),
+    ({"mix_prob": 0, "label": "remix"}, "has no effect with mix_prob=0"),
+    ({"mix_off": 1, "drop_intrusions": True}, "has no effect with mix_off=1"),
+    ({"lr": 0.5, "optimizer__lr": 0.1}, "lr=0.5 has no effect with optimizer__lr"),
+    ({"optimizer": torch.optim.Rprop, "weight_decay": 0.5}, "an optimizer that takes none"),
     ({"module": "linear", "dropout": 0.1}, "dropout=0.1 has no effect with a module other than 'mlp'"),
     ({"module": "linear", "hidden": (4,)}, "hidden=(4,) has no effect"),
     ({"early_stopping": False, "n_iter_no_change": 3}, "has no effect with early_stopping=False"),

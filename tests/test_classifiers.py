@@ -1,6 +1,7 @@
 """What a user does with a classifier: fit on data as it comes, watch it, stop it, go on."""
 
 import io
+import pickle
 from contextlib import nullcontext, redirect_stdout
 
 import numpy as np
@@ -8,9 +9,12 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
+from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_iris, make_classification
+from sklearn.feature_selection import SelectKBest
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from torch import nn
@@ -377,6 +381,146 @@ def test_a_users_own_mask_and_target_work(iris):
 
     clf = MixupClassifier(mix=first_half, label=hard, max_epochs=30, random_state=0).fit(*iris)
     assert clf.score(*iris) > 0.6
+
+
+def test_a_constant_class_weight_changes_nothing():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=80), "b": rng.choice(["u", "v"], 80)})
+    y, w = rng.integers(2, size=80), rng.random(80)
+    fits = [
+        GenLabelClassifier(class_weight={0: c, 1: c}, dtype="float64", **FAST).fit(X, y, sample_weight=w)
+        for c in (1, 1000)
+    ]
+    assert_allclose(*(fit.predict_proba(X) for fit in fits), rtol=1e-9)
+    assert_allclose(fits[1].density_.class_counts_.sum(), 80)
+
+
+def test_chunks_of_partial_fit_keep_their_weight():
+    rng = np.random.default_rng(0)
+    X, y, w = rng.normal(size=(60, 2)), np.arange(60) % 2, rng.random(60) + 0.5
+    clf = GenLabelClassifier(encoder="passthrough", random_state=0)
+    clf.partial_fit(X[:40], y[:40], classes=[0, 1], sample_weight=w[:40])
+    clf.partial_fit(X[40:], y[40:], sample_weight=10 * w[40:])
+    share = 10 * w[40:].sum() / w[:40].sum()
+    assert_allclose(clf.density_.class_counts_.sum(), 40 * (1 + share), rtol=1e-6)
+    assert_allclose(clf._class_counts, clf.density_.class_counts_, rtol=1e-6)
+
+
+def test_partial_fit_warns_of_columns_that_its_encoder_learns_to_ignore(iris):
+    clf = MixupClassifier(**FAST)
+    with pytest.warns(UserWarning, match=r"Columns \[1\] do not vary in the first chunk"):
+        clf.partial_fit(np.where(np.arange(4) == 1, 0, iris[0]), iris[1], classes=[0, 1, 2])
+
+
+def test_a_warm_start_keeps_the_validation_rows_of_the_first_fit():
+    X, y = make_classification(200, 4, random_state=0)
+    seen = []
+
+    class Watch(Callback):
+        def on_epoch_begin(self, net, dataset_valid=None, **kwargs):
+            seen.append(dataset_valid.index)
+
+    clf = MixupClassifier(early_stopping=True, warm_start=True, callbacks=[Watch()], **FAST)
+    clf.fit(X, y).fit(X, y)
+    assert_array_equal(seen[0], seen[-1])
+
+
+@pytest.mark.parametrize(
+    "params", [{"hidden": (4,)}, {"mix_at": 7}, {"dtype": "float64"}, {"module": "linear"}]
+)
+def test_set_params_after_fit_leaves_the_fitted_model_as_it_is(params, iris):
+    clf = MixupClassifier(**FAST).fit(*iris)
+    before = clf.predict_proba(iris[0])
+    clf.set_params(**params)
+    assert_array_equal(clf.predict_proba(iris[0]), before)
+    assert_array_equal(pickle.loads(pickle.dumps(clf)).predict_proba(iris[0]), before)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_going_on_with_another_network_is_refused(method, iris):
+    clf = MixupClassifier(warm_start=True, **FAST).fit(*iris).set_params(hidden=(4,))
+    with pytest.raises(ValueError, match=r"hidden was \(16,\) and is \(4,\) now"):
+        getattr(clf, method)(*iris)
+
+
+def test_partial_fit_takes_new_parameters(iris):
+    clf = MixupClassifier(**FAST).partial_fit(*iris, classes=[0, 1, 2]).set_params(lr=0.5, alpha=9)
+    clf.partial_fit(*iris)
+    assert clf.net_.optimizer_.param_groups[0]["lr"] == 0.5
+    assert clf.net_.criterion_.hyper["alpha"] == 9
+    assert clf.n_iter_ == 2
+
+
+def test_training_goes_on_after_it_diverged(iris):
+    clf = MixupClassifier(lr=1e30, random_state=0)
+    with pytest.raises(FloatingPointError):
+        clf.fit(*iris)
+    clf.set_params(lr=1e-3).partial_fit(*iris)
+    assert np.isfinite(clf.history_["train_loss"].iloc[-1])
+
+
+def test_ctrl_c_while_preparing_a_refit_leaves_the_old_model(iris, monkeypatch):
+    clf = MixupClassifier(**FAST).fit(*iris)
+    before = clf.predict_proba(iris[0])
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clf.__class__, "_weigh", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(np.ones((20, 8)), np.arange(20) % 2)
+    assert_array_equal(clf.predict_proba(iris[0]), before)
+
+
+def test_lazy_modules_are_seeded_and_leave_the_global_generator_alone(iris):
+    class Lazy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.LazyLinear(3)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    before = torch.random.get_rng_state()
+    one, two = (MixupClassifier(module=Lazy, max_epochs=1, random_state=0).fit(*iris) for _ in range(2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert_array_equal(one.predict_proba(iris[0]), two.predict_proba(iris[0]))
+
+
+def test_fits_in_threads_repeat_the_serial_one(iris):
+    def fit(seed):
+        return MixupClassifier(dropout=0.3, max_epochs=3, random_state=seed).fit(*iris).predict_proba(iris[0])
+
+    serial = [fit(seed) for seed in range(4)]
+    threaded = Parallel(2, backend="threading")(delayed(fit)(seed) for seed in range(4))
+    assert_array_equal(serial, threaded)
+
+
+def test_an_encoder_that_needs_y_gets_it(iris):
+    X = np.column_stack([iris[0], iris[0][:, 0] * 0 + 5])
+    clf = MixupClassifier(encoder=make_pipeline(SelectKBest(k=2), StandardScaler()), **FAST).fit(X, iris[1])
+    assert clf.net_.module_.stages[0].linear.weight.shape[1] == 2
+
+
+def test_nullable_labels_come_back_as_plain_ones():
+    X = np.arange(4.0)[:, None]
+    assert MixupClassifier(**FAST).fit(X, pd.array([True, False] * 2, dtype="boolean")).classes_.dtype == bool
+    assert MixupClassifier(**FAST).fit(X, pd.array([1, 2] * 2, dtype="Int64")).classes_.dtype == np.int64
+
+
+def test_intrusions_are_found_far_from_the_origin_too():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), rng.integers(3, size=60)
+    near, far = (
+        MixupClassifier(drop_intrusions=True, encoder="passthrough", dtype="float32", **FAST).fit(X + c, y)
+        for c in (0, 1000)
+    )
+    mixed = rng.normal(size=(1, 200, 3))
+    labels = [
+        clf.net_.criterion_.target.nearest_label(torch.tensor(mixed + c, dtype=torch.float32))
+        for clf, c in ((near, 0), (far, 1000))
+    ]
+    assert (labels[0] == labels[1]).double().mean() > 0.99
 
 
 def test_densities_that_underflow_still_label():

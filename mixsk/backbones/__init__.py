@@ -1,7 +1,7 @@
 """Networks as stages."""
 
 from mixsk.backbones.base import Backbone, StackedLayerNorm, StackedLinear
-from mixsk.backbones.build import BACKBONES, accepted, build
+from mixsk.backbones.build import BACKBONES, accepted, build, seeded
 from mixsk.backbones.linear import Linear
 from mixsk.backbones.mlp import ACTIVATIONS, MLP
 from mixsk.backbones.wrapped import Wrapped
@@ -17,4 +17,5 @@ __all__ = [
     "Wrapped",
     "accepted",
     "build",
+    "seeded",
 ]

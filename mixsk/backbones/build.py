@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -15,7 +17,19 @@ from mixsk.backbones.linear import Linear
 from mixsk.backbones.mlp import MLP
 from mixsk.backbones.wrapped import Wrapped
 
+# torch's generator is one for all threads: fits in threads of one process take turns with it.
+_GENERATOR = threading.RLock()
+
 BACKBONES: dict[str, type[Backbone]] = {"linear": Linear, "mlp": MLP}
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed torch's generators, and put them back afterwards."""
+    devices = [device] if device is not None and device.type == "cuda" else []
+    with _GENERATOR, torch.random.fork_rng(devices):
+        torch.random.manual_seed(seed)
+        yield
 
 
 def accepted(module: Any) -> set[str] | None:
@@ -80,6 +94,5 @@ def build(
 
 
 def _seeded(seed: int, make: Any, *args: Any, **options: Any) -> Any:
-    with torch.random.fork_rng(devices=[]):
-        torch.random.manual_seed(seed)
+    with seeded(seed):
         return make(*args, **options)

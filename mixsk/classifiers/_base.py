@@ -17,6 +17,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from mixsk.backbones import seeded
 from mixsk.classifiers._callbacks import (
     CallbackSupportMixin,
     EpochBridge,
@@ -28,8 +29,12 @@ from mixsk.classifiers._data import check_labels, encode_labels
 from mixsk.classifiers._network import make_backbone, make_net, pick_device
 from mixsk.classifiers._params import ParamsMixin
 from mixsk.classifiers._prepare import DRAWS, DROPOUT, ORDER, WEIGHTS, Preparation
+from mixsk.classifiers._trial import try_recipe
 from mixsk.engine import MixNet, Part, TrainingBatches
 from mixsk.rules import Recipe, Rows, Spec, State, mixing_sites
+
+# What the network and its inputs are made of: fixed once it has weights.
+STRUCTURE = {"module", "hidden", "activation", "encoder", "dtype"}
 
 
 class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -51,7 +56,8 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             return self.alpha
         if self.clean_weight > 0:
             return 20.0  # RegMixup on CIFAR-10
-        return 2.0 if self.mix_at in ("any", "hidden") else 1.0  # manifold mixup; GenLabel's tables
+        at_input = self.mix_at in ("input", 0, [0], (0,))
+        return 1.0 if at_input else 2.0  # GenLabel's tables; manifold mixup
 
     # ---- scikit-learn's face
 
@@ -100,9 +106,11 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             if context is not None:
                 net.callbacks = [*net.callbacks, ("scikit_learn", EpochBridge(self, context, *given))]
             net.initialize()
-        self.net_, self._epochs = net, self._epochs if again else []
-        self._train(train, valid, self.max_epochs)
-        net.callbacks_ = [pair for pair in net.callbacks_ if pair[0] != "scikit_learn"]
+            self._keep(net, self._epochs if again else [])
+        try:
+            self._train(train, valid, self.max_epochs)
+        finally:
+            net.callbacks_ = [pair for pair in net.callbacks_ if pair[0] != "scikit_learn"]
         close_context(context, self, *given)
         return self
 
@@ -132,9 +140,11 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             self._check_params()
             self._check_incremental()
             first = not hasattr(self, "net_")
+            if not first:
+                self._check_structure("partial_fit")
             if first and classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
-            X, y, w = self._check_rows(X, y, sample_weight)
+            X, y, w = self._check_rows(X, y, sample_weight, first)
             if first:
                 self._set_classes(np.unique(check_labels(classes, type(self).__name__)))
                 self._start_streams()
@@ -144,14 +154,18 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
                     f"partial_fit, was {self.classes_.tolist()}."
                 )
             device = pick_device(self.device) if first else _device_of(self.net_)
+            self._dtype_name = self.dtype
             codes = encode_labels(y, self.classes_)
-            rows = self._rows(self._encode(X, refit=first), codes, w, device)
+            encoded = self._encode(X, y if first else None)
+            if first and len(y) > 1:
+                self._warn_constant(encoded)
+            rows = self._rows(encoded, codes, w, device)
             part = Part(rows, np.arange(len(codes)))
-            state = self._weigh(part)
+            state = self._weigh(part, first=first)
             if first:
                 net = self._new_net(rows, keep_weights=False)
                 net.criterion.bind(part.copied, state)
-                self.net_, self._epochs = net.initialize(), []
+                self._keep(net.initialize(), [])
             else:
                 self._extend(part, state)
         self._train(part, None, 1)
@@ -238,10 +252,11 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
                 device = pick_device(self.device)
             except ValueError:  # trained on a GPU, loaded where there is none
                 device = torch.device("cpu")
-            example = torch.zeros(2, self._width, dtype=getattr(torch, self.dtype), device=device)
-            backbone = make_backbone(self, example, len(self.classes_), seed=0)
+            fitted = type(self)(**self._fitted_params)  # set_params may have changed this estimator's own
+            example = torch.zeros(2, self._width, dtype=self._dtype, device=device)
+            backbone = make_backbone(fitted, example, len(self.classes_), seed=0)
             backbone.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
-            self.net_ = make_net(self, backbone).initialize()
+            self.net_ = make_net(fitted, backbone).initialize()
 
     # ---- the parts of fit
 
@@ -251,7 +266,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         before = dict(vars(self))
         try:
             yield
-        except Exception:
+        except BaseException:  # Ctrl-C, too
             vars(self).clear()
             vars(self).update(before)
             raise
@@ -271,18 +286,39 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         `again` keeps the classes, the encoder and the weights.
         """
         self._check_params()
+        if again:
+            self._check_structure("warm_start")
         device = pick_device(self.device)
+        self._dtype_name = self.dtype
         X, y, w = self._check_rows(X, y, sample_weight)
         if not again:
             self._set_classes(np.unique(y))
             self._start_streams()
         codes = encode_labels(y, self.classes_)
-        rows = self._rows(self._encode(X, refit=not again), codes, w, device)
+        rows = self._rows(self._encode(X, None if again else y), codes, w, device)
         train, valid = self._split(rows, X_val, y_val, sample_weight_val)
-        state = self._weigh(train)
+        state = self._weigh(train, valid)
         net = self._new_net(rows, keep_weights=again)
         net.criterion.bind(train.copied, state)
+        if not isinstance(self.mix, str | None) or not isinstance(self._label(), str):
+            try_recipe(net, train, f"mix={self.mix!r} with label={self._label()!r}")
         return train, valid, net
+
+    def _keep(self, net: MixNet, epochs: list[dict[str, Any]]) -> None:
+        """Take the net as fitted, with the parameters that it was made with."""
+        self.net_, self._epochs = net, epochs
+        self._fitted_params = self.get_params(deep=False)
+        self.__dict__.pop("density_", None)
+
+    def _check_structure(self, what: str) -> None:
+        """Raise ValueError if the network is no longer the one that the parameters describe."""
+        for name in STRUCTURE | {name for name in self._fitted_params if name.startswith("module__")}:
+            before, now = self._fitted_params.get(name), getattr(self, name, None)
+            if now is not before and now != before:
+                raise ValueError(
+                    f"{what} goes on with the network it has, but {name} was {before!r} and is {now!r} now. "
+                    f"Set {name} back, or fit anew."
+                )
 
     def _new_net(self, rows: Rows, keep_weights: bool) -> MixNet:
         """A net whose recipe is not bound yet, with new weights or those of `net_`."""
@@ -293,11 +329,23 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
 
     def _extend(self, part: Part, state: State) -> None:
         """Let the recipe of `net_` learn from more rows."""
-        recipe = self.net_.criterion_
-        if hasattr(self, "density_"):  # after unpickling the recipe is a new one
-            recipe.label.density_ = self.density_
-        recipe.state.class_counts = torch.as_tensor(self._class_counts).to(state.class_counts)
-        recipe.extend(part.copied, state)
+        before = self._fitted_params
+        changed = any(before.get(name) is not v for name, v in self.get_params(deep=False).items())
+        unpickled = not self.net_.criterion_.bound_
+        if changed or unpickled:  # new numbers need a new optimiser and a new recipe around the same weights
+            density, epochs = getattr(self, "density_", None), self._epochs
+            net = make_net(self, self.net_.module_).initialize()
+            label = net.criterion_.label
+            if density is not None and hasattr(label, "density"):
+                label.density_ = density
+            elif hasattr(label, "bind"):
+                raise ValueError(
+                    f"label={self.label!r} was bound to rows that are gone, after a pickle or set_params, so "
+                    "partial_fit cannot go on with it. Use fit."
+                )
+            net.criterion_.state.class_counts = torch.as_tensor(self._class_counts).to(state.class_counts)
+            self._keep(net, epochs)
+        self.net_.criterion_.extend(part.copied, state)
 
     def _batches(self, train: Part, recipe: Recipe, epochs: int) -> TrainingBatches:
         """Batches and draws for `epochs` epochs, from the streams of this call."""
@@ -327,9 +375,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
     @contextmanager
     def _torch_settings(self, seed: int) -> Iterator[None]:
         """Our seed for dropout and our thread count; the user's own again afterwards."""
-        device = pick_device(self.device)
-        with self._threads(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.random.manual_seed(seed)
+        with self._threads(), seeded(seed, _device_of(self.net_)):
             yield
 
     @contextmanager

@@ -17,8 +17,14 @@ def check_labels(y: Any, owner: str) -> np.ndarray:
         raise ValueError(
             f"{owner} requires y to be passed, but the target y is None. Pass one class label for each row."
         )
-    y = column_or_1d(y, warn=True)
+    y = column_or_1d(_plain(y), warn=True)
     _check_no_missing(y)
+    kinds = {"text" if isinstance(v, str) else "numbers" for v in y} if y.dtype == object else ()
+    if len(kinds) > 1:
+        raise ValueError(
+            "y mixes text and numbers as labels, which have no common order. Convert them, for example with "
+            "y.astype(str)."
+        )
     if type_of_target(y, input_name="y") == "continuous":
         raise ValueError(
             "Unknown label type: continuous. y holds floats that are not whole numbers, and this is a "
@@ -37,10 +43,15 @@ def check_lengths(X: Any, y: np.ndarray) -> None:
 
 
 def check_weights(sample_weight: Any, X: Any, owner: str) -> np.ndarray | None:
-    """Return finite weights >= 0, float64 (n,), not all zero; None if all are equal."""
+    """Return finite weights >= 0, float64 (n,), not all zero; None if there are none."""
     if sample_weight is None:
         return None
     sample_weight = np.asarray(sample_weight)
+    if sample_weight.dtype.kind not in "biuf":
+        raise ValueError(
+            f"sample_weight must hold numbers >= 0, one for each row. Got an array of dtype "
+            f"{sample_weight.dtype}."
+        )
     if sample_weight.size and not sample_weight.any():
         raise ValueError(
             "sample_weight is zero for every row: nothing is left to fit. Give some rows weight."
@@ -55,11 +66,16 @@ def check_weights(sample_weight: Any, X: Any, owner: str) -> np.ndarray | None:
         raise ValueError(
             "sample_weight is zero for every row: nothing is left to fit. Give some rows weight."
         )
-    return None if (weight == weight[0]).all() else weight
+    return weight
 
 
 def encode_labels(y: np.ndarray, classes: np.ndarray, what: str = "y") -> np.ndarray:
     """Positions of y's labels in the sorted `classes`, int64; unknown labels raise ValueError."""
+    if (y.dtype.kind in "OUST") != (classes.dtype.kind in "OUST"):
+        raise ValueError(
+            f"{what} has labels of dtype {y.dtype}, but those of fit have {classes.dtype}: "
+            f"{classes[:5].tolist()}."
+        )
     codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)
     unknown = classes[codes] != y
     if unknown.any():
@@ -139,6 +155,19 @@ def validation_split(
     rank[by_class] = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
     valid = rank < held[position]
     return np.sort(order[~valid]), np.sort(order[valid])
+
+
+def _plain(y: Any) -> Any:
+    """Nullable pandas labels as numpy has them: booleans stay booleans, integers integers."""
+    dtype = getattr(y, "dtype", None)
+    if isinstance(y, list) and any(isinstance(v, str) for v in y):
+        return np.array(y, dtype=object) if not all(isinstance(v, str) for v in y) else y
+    if not pd.api.types.is_extension_array_dtype(dtype) or pd.isna(y).any():
+        return y
+    for kind, is_kind in ((bool, pd.api.types.is_bool_dtype), (np.int64, pd.api.types.is_integer_dtype)):
+        if is_kind(dtype):
+            return np.asarray(y, dtype=kind)
+    return y
 
 
 def _check_no_missing(y: np.ndarray) -> None:

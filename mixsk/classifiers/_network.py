@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 from skorch.callbacks import PrintLog
-from torch import nn, optim
 
-from mixsk.backbones import Backbone, accepted, build
+from mixsk.backbones import Backbone, accepted, build, seeded
+from mixsk.classifiers._table import OPTIMIZERS
+from mixsk.classifiers._trial import try_module
 from mixsk.engine import MixNet, Plan
 from mixsk.rules import Recipe
-
-OPTIMIZER_CLASSES = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD}
 
 
 def pick_device(device: str) -> torch.device:
@@ -55,7 +54,10 @@ def make_backbone(estimator: Any, example: torch.Tensor, n_classes: int, seed: i
     backbone = build(estimator.module, example.shape[1], n_classes, options, [seed])
     backbone = backbone.to(example.device, example.dtype)
     if not isinstance(estimator.module, str):
-        _try(backbone, example, n_classes)
+        with seeded(seed):  # lazy layers get their weights now
+            try_module(backbone, example, n_classes)
+        if next(backbone.parameters(), None) is None:
+            raise ValueError(f"module={estimator.module!r} has no parameters, so nothing can be trained.")
     return backbone
 
 
@@ -88,7 +90,7 @@ def make_net(estimator: Any, backbone: Backbone) -> MixNet:
 def _optimizer(estimator: Any) -> dict[str, Any]:
     """The optimiser's class and its parameters, as skorch wants them."""
     named = isinstance(estimator.optimizer, str)
-    cls = OPTIMIZER_CLASSES[estimator.optimizer] if named else estimator.optimizer
+    cls = OPTIMIZERS[estimator.optimizer] if named else estimator.optimizer
     if inspect.signature(cls.step).parameters["closure"].default is inspect.Parameter.empty:
         raise ValueError(
             f"{cls.__name__} evaluates the loss several times a step, which a drawn batch does not allow. "
@@ -111,22 +113,3 @@ def _optimizer(estimator: Any) -> dict[str, Any]:
 
 def _prefixed(estimator: Any, prefix: str) -> dict[str, Any]:
     return {name[len(prefix) :]: value for name, value in vars(estimator).items() if name.startswith(prefix)}
-
-
-@torch.no_grad()
-def _try(backbone: nn.Module, example: torch.Tensor, n_classes: int) -> None:
-    """Run a user's module on a few rows before any training."""
-    backbone.eval()
-    try:
-        logits = backbone(example.unsqueeze(0))
-    except Exception as error:  # whatever a user's forward raises
-        raise ValueError(
-            f"The module failed on {len(example)} encoded rows of shape {tuple(example.shape)}: {error}. It "
-            f"must map (B, {example.shape[1]}) to logits (B, {n_classes})."
-        ) from error
-    if logits.shape != (1, len(example), n_classes):
-        raise ValueError(
-            f"The module gave {tuple(logits.shape[1:])} for {len(example)} rows of {n_classes} classes: its "
-            f"output must be logits of shape (B, {n_classes}), one column a class. Let its constructor take "
-            "n_classes, or set the width by module__*."
-        )

@@ -7,12 +7,16 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from sklearn.utils._param_validation import validate_parameter_constraints
+from skorch.callbacks import Callback
 from torch import nn
+from torch.optim import SGD
 
 from mixsk.backbones import accepted
 from mixsk.classifiers._table import COUNT, ENCODERS
 from mixsk.densities import DENSITIES
+from mixsk.engine import make_schedule
 from mixsk.rules import MASKS, TARGETS
 
 PREFIXES = ("module__", "optimizer__", "callbacks__")
@@ -94,9 +98,44 @@ class ParamsMixin:
             self.get_params(deep=False),
             caller_name=type(self).__name__,
         )
+        self._check_kinds()
+        if callable(self.schedule):  # type: ignore[attr-defined]
+            make_schedule(self.schedule, SGD([torch.zeros(1, requires_grad=True)], lr=0.1), 1, 1)  # type: ignore[attr-defined]
         self._check_hidden()
         self._check_extra()
+        self._check_callbacks()
         self._check_effects()
+
+    def _check_kinds(self) -> None:
+        """A class is no rule, and True is no number."""
+        for name, value in self.get_params(deep=False).items():
+            if name in CHOICES and isinstance(value, type):
+                raise ValueError(
+                    f"{name}={value.__name__} is a class: pass an object, {name}={value.__name__}()."
+                )
+            allowed = self._parameter_constraints.get(name, ["boolean"])  # type: ignore[attr-defined]
+            if isinstance(value, bool) and not {"boolean", "verbose"} & {
+                a for a in allowed if isinstance(a, str)
+            }:
+                raise ValueError(f"{name} must not be a bool. Got {value!r}.")
+
+    def _check_callbacks(self) -> None:
+        given = self.callbacks or []  # type: ignore[attr-defined]
+        pairs = [c if isinstance(c, tuple) and len(c) == 2 else (type(c).__name__, c) for c in given]
+        for _, callback in pairs:
+            made = callback() if isinstance(callback, type) and issubclass(callback, Callback) else callback
+            if not isinstance(made, Callback):
+                raise ValueError(
+                    f"callbacks must be skorch callbacks or pairs (name, callback). Got {callback!r}. "
+                    "scikit-learn's own go to set_callbacks(...)."
+                )
+        names = {name for name, _ in pairs} | {"print_log"}
+        for name in vars(self):
+            if name.startswith("callbacks__") and name.split("__")[1] not in names:
+                raise ValueError(
+                    f"{name} has no effect: no callback has that name. Named are "
+                    f"{sorted(names - {'print_log'}) or 'none'}: callbacks=[('name', callback), ...]."
+                )
 
     def _check_hidden(self) -> None:
         hidden = self.hidden  # type: ignore[attr-defined]
@@ -150,8 +189,8 @@ MIXING = {
 # (parameters, when they do nothing, the reason as the message says it)
 NO_EFFECT: list[tuple[set[str], Callable[[Any], bool], str]] = [
     (MIXING, lambda self: self.mix is None, "mix=None"),
-    ({"alpha", "lam_per", "pair", "mix_off"}, lambda self: self.mix_prob == 0, "mix_prob=0"),
-    ({"alpha", "lam_per", "pair", "mix_prob"}, lambda self: self.mix_off == 1, "mix_off=1"),
+    (MIXING - {"mix_prob", "clean_weight"}, lambda self: self.mix_prob == 0, "mix_prob=0"),
+    (MIXING - {"mix_off", "clean_weight"}, lambda self: self.mix_off == 1, "mix_off=1"),
     (
         {"hidden", "activation", "dropout"},
         lambda self: self.module != "mlp",
@@ -163,7 +202,13 @@ NO_EFFECT: list[tuple[set[str], Callable[[Any], bool], str]] = [
         "early_stopping=False",
     ),
     ({"weight_decay"}, lambda self: "optimizer__weight_decay" in vars(self), "optimizer__weight_decay"),
+    ({"lr"}, lambda self: "optimizer__lr" in vars(self), "optimizer__lr"),
+    ({"weight_decay"}, lambda self: not _takes_weight_decay(self.optimizer), "an optimizer that takes none"),
 ]
+
+
+def _takes_weight_decay(optimizer: Any) -> bool:
+    return isinstance(optimizer, str) or "weight_decay" in inspect.signature(optimizer).parameters
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing, check_array, check_random_state
+from sklearn.utils.validation import _num_samples
 
 from mixsk.classifiers._data import (
     check_labels,
@@ -18,7 +21,7 @@ from mixsk.classifiers._data import (
     validation_split,
 )
 from mixsk.classifiers._table import ENCODERS
-from mixsk.encoding import Layout
+from mixsk.encoding import Layout, PassthroughEncoder, check_table_type
 from mixsk.engine import Part
 from mixsk.rules import Rows, State
 
@@ -34,16 +37,30 @@ class Preparation:
     encoder: Any
     encoder_: Any
     classes_: np.ndarray
+    _dtype_name: str  # of the network, as fitted
 
-    def _check_rows(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, np.ndarray | None]:
-        """X, labels and weights of the rows that have weight."""
-        y = check_labels(y, type(self).__name__)
+    @property
+    def _dtype(self) -> torch.dtype:
+        return getattr(torch, self._dtype_name)
+
+    def _check_rows(
+        self, X: Any, y: Any, sample_weight: Any, first: bool = True
+    ) -> tuple[Any, np.ndarray, np.ndarray | None]:
+        """X, labels and weights of the rows that have weight; weights in units of their first mean."""
+        owner = type(self).__name__
+        check_table_type(X)
+        y = check_labels(y, owner)
         check_lengths(X, y)
-        w = check_weights(sample_weight, X, type(self).__name__)
+        w = check_weights(sample_weight, X, owner)
         if w is not None and not w.all():
             kept = np.flatnonzero(w)
-            X, y, w = _safe_indexing(X, kept), y[kept], w[kept]
-        return X, y, w
+            X = _safe_indexing(X.tocsr() if issparse(X) else X, kept)
+            y, w = y[kept], w[kept]
+        if first:
+            self._weight_unit = 1.0 if w is None else float(w.mean())
+        if w is not None or self._weight_unit != 1:
+            w = (np.ones(len(y)) if w is None else w) / self._weight_unit
+        return X, y, None if w is None or (w == 1).all() else w
 
     def _set_classes(self, classes: np.ndarray) -> None:
         if len(classes) < 2:
@@ -68,7 +85,7 @@ class Preparation:
                 )
 
     def _start_streams(self) -> None:
-        """Seeds of this estimator's own streams; call k of fit or partial_fit spawns from (seed, k)."""
+        """Seed of this estimator's own streams; call k of fit or partial_fit spawns from (seed, k)."""
         # random_state=None must not advance numpy's global state, which is not ours to touch.
         if self.random_state is None:
             self._seed = int(np.random.SeedSequence().entropy) % 2**63
@@ -80,28 +97,37 @@ class Preparation:
         """Seed of one stream of this call: changing alpha does not change the initial weights."""
         return np.random.SeedSequence(self._seed, spawn_key=(self._calls, kind))
 
-    def _encode(self, X: Any, refit: bool = False) -> np.ndarray:
-        if refit:
+    def _encode(self, X: Any, y: np.ndarray | None = None) -> np.ndarray:
+        """Encoded rows; labels y mean that the encoder is fitted first."""
+        if y is not None:
             self.encoder_ = ENCODERS[self.encoder]() if isinstance(self.encoder, str) else clone(self.encoder)
-            encoded = self._encoded(self.encoder_.fit_transform(X))
+            whole = hasattr(self.encoder_, "fit_transform")
+            encoded = self.encoder_.fit_transform(X, y) if whole else self.encoder_.fit(X, y).transform(X)
             for name in ("n_features_in_", "feature_names_in_"):
                 if hasattr(self.encoder_, name):
                     setattr(self, name, getattr(self.encoder_, name))
                 elif hasattr(self, name):
                     delattr(self, name)
-            return encoded
-        return self._encoded(self.encoder_.transform(X))
-
-    def _encoded(self, encoded: Any) -> np.ndarray:
-        """What the encoder returned, writable; a user's own is checked."""
-        if not isinstance(self.encoder, str):
+        else:
+            encoded = self.encoder_.transform(X)
+        if type(self.encoder_) not in ENCODERS.values():
             encoded = check_array(encoded, dtype=[np.float32, np.float64], input_name="the encoder's output")
+            if len(encoded) != _num_samples(X):
+                raise ValueError(
+                    f"encoder={self.encoder!r} returned {len(encoded)} rows for {_num_samples(X)}. It must "
+                    "keep every row."
+                )
         return np.require(encoded, requirements="W")
 
     def _rows(
         self, encoded: np.ndarray, codes: np.ndarray, w: np.ndarray | None, device: torch.device
     ) -> Rows:
-        X = torch.as_tensor(encoded, dtype=getattr(torch, self.dtype)).to(device)
+        X = torch.as_tensor(encoded, dtype=self._dtype).to(device)
+        if encoded.dtype == np.float64 and self._dtype == torch.float32 and not X.isfinite().all():
+            raise ValueError(
+                f"Encoded values reach {np.abs(encoded).max():.3g}, which dtype='float32' cannot hold. Scale "
+                "the columns, use encoder='auto', or dtype='float64'."
+            )
         self._width = X.shape[1]
         layout = getattr(self.encoder_, "layout_", None) or Layout.of_numbers(X.shape[1])
         weights = None if w is None else torch.as_tensor(w, dtype=X.dtype, device=device)
@@ -117,7 +143,8 @@ class Preparation:
             stop = n_rows >= AUTO_EARLY_STOPPING if self.early_stopping == "auto" else self.early_stopping
             if not stop:
                 return Part(rows, everything), None
-            rng = np.random.default_rng(self._stream(SPLIT))
+            # The same rows at every call: after a warm start, too, they have not been trained on.
+            rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(0, SPLIT)))
             train, valid = validation_split(rows.y.cpu().numpy(), self.validation_fraction, rng)
             if valid is None:
                 raise ValueError(
@@ -134,20 +161,45 @@ class Preparation:
         valid_rows = self._rows(self._encode(X_val), codes, w, rows.X.device)
         return Part(rows, everything), Part(valid_rows, np.arange(len(codes)))
 
-    def _weigh(self, train: Part) -> State:
-        """Scale the label weights to mean 1 over the training rows; count the classes."""
+    def _weigh(self, train: Part, valid: Part | None = None, first: bool = True) -> State:
+        """Scale sample weights, and label weights, to mean 1 over the training rows; count the classes.
+
+        With `first=False` the scales of the first call stay: chunks of `partial_fit` keep their weight.
+        """
         rows = train.rows
         y = rows.y[train.index].cpu().numpy()
-        w = None if rows.w is None else rows.w[train.index].double().cpu().numpy()
+        w = np.ones(len(y)) if rows.w is None else rows.w[train.index].double().cpu().numpy()
+        if first:
+            self._weight_scale = float(w.mean())
+        w = w / self._weight_scale
         per_class = class_weights(self.class_weight, y, w, self.classes_)
-        total = np.ones(len(y)) if w is None else w
-        counts = np.bincount(y, total, minlength=rows.n_classes)
-        scale = np.mean(total if per_class is None else total * per_class[y])
+        if per_class is not None:
+            if first:
+                self._class_scale = float(np.mean(w * per_class[y]))
+            per_class = per_class / self._class_scale
+            if valid is not None and not per_class[valid.rows.y[valid.index].cpu()].any():
+                raise ValueError(
+                    f"class_weight={self.class_weight} leaves no validation row any weight. Give a class of "
+                    "the validation rows a weight, or set early_stopping=False."
+                )
         if rows.w is not None:
-            rows.w = rows.w / scale
-        elif per_class is not None:
-            per_class = per_class / scale
-        tensor = None if per_class is None else torch.as_tensor(per_class).to(rows.X)
-        return State(
-            torch.as_tensor(counts, device=rows.X.device), tensor, w is not None or tensor is not None
-        )
+            rows.w = rows.w / self._weight_scale
+        counts = torch.as_tensor(np.bincount(y, w, minlength=rows.n_classes), device=rows.X.device)
+        weight = None if per_class is None else torch.as_tensor(per_class).to(rows.X)
+        return State(counts, weight, weighted=rows.w is not None or weight is not None)
+
+    def _warn_constant(self, encoded: np.ndarray) -> None:
+        """A number that does not vary in partial_fit's first chunk is 0 for ever after."""
+        layout = getattr(self.encoder_, "layout_", None)
+        if layout is None or isinstance(self.encoder_, PassthroughEncoder) or len(encoded) == 0:
+            return
+        numbers = encoded[:, layout.numeric]
+        constant = layout.column[layout.numeric[(numbers == numbers[0]).all(0)]]
+        if len(constant):
+            names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))[constant].tolist()
+            warnings.warn(
+                f"Columns {names[:10]} do not vary in the first chunk, on which partial_fit fits its "
+                "encoder, so they will have no effect. Pass a larger first chunk, or rows that are "
+                "encoded already with encoder='passthrough'.",
+                stacklevel=3,
+            )

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import (
     Options,
     StrOptions,
 )
-from torch import nn
+from torch import nn, optim
 from torch.optim import Optimizer
 
 from mixsk.backbones import ACTIVATIONS, BACKBONES
@@ -28,7 +28,7 @@ from mixsk.rules.draw import PAIRS
 from mixsk.rules.genlabel import PRIORS
 
 ENCODERS = {"auto": TableEncoder, "passthrough": PassthroughEncoder}
-OPTIMIZERS = ("adam", "adamw", "sgd")
+OPTIMIZERS = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD}
 POSITIVE = Interval(Real, 0, None, closed="neither")
 NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="both")

@@ -2,7 +2,7 @@
 
 from mixsk.engine.iterator import CleanBatches, Part, TrainingBatches
 from mixsk.engine.net import MixNet, Plan
-from mixsk.engine.schedule import SCHEDULES
+from mixsk.engine.schedule import SCHEDULES, make_schedule
 from mixsk.engine.snapshot import Patience, Snapshot
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "Plan",
     "Snapshot",
     "TrainingBatches",
+    "make_schedule",
 ]

@@ -116,8 +116,8 @@ class MixNet(ClassifierMixin, NeuralNet):
             raise
         finally:
             self._train_only(None)
-            if self.patience_ is not None and self.patience_.best_loss is not None:
-                self.patience_.best_weights.restore()
+            if self.patience_ is not None:
+                self.patience_.restore()
         return self
 
     def _end_epoch(self, datasets: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ class MixNet(ClassifierMixin, NeuralNet):
                 plan.schedule, self.optimizer_, epochs, len(batches)
             )
         networks = [self.module_, self.criterion_.aux]
-        self.finite_ = Snapshot(networks)
+        self.finite_, self.finite_epoch_ = Snapshot(networks), len(self.history)
         restore = valid is not None and plan.patience is not None
         self.patience_ = Patience(networks, plan.patience) if restore else None
         self.scaler_ = torch.amp.GradScaler(torch.device(self.device).type) if plan.amp == "fp16" else None
@@ -218,12 +218,14 @@ class MixNet(ClassifierMixin, NeuralNet):
         self._record_loss(prefix, value)
         if np.isfinite(value + float(norm)):
             self.finite_.update()
+            self.finite_epoch_ = len(self.history)
             return
         self.finite_.restore()
+        self.optimizer_.state.clear()  # its moments are not finite either
         self.stop_, self.patience_ = "diverged", None
         epoch = len(self.history)
         what = "training loss" if not np.isfinite(value) else "norm of the weights"
-        kept = f"the weights of epoch {epoch - 1}" if epoch > 1 else "the initial weights"
+        kept = f"the weights of epoch {self.finite_epoch_}" if self.finite_epoch_ else "the initial weights"
         raise FloatingPointError(
             f"The {what} became {value if 'loss' in what else float(norm)} in epoch {epoch}. The likely "
             f"cause is a learning rate that is too high (lr={self.lr}): try a tenth of it, "

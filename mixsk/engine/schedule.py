@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau
 
 SCHEDULES = ("cosine", "onecycle", "step")
 
@@ -28,6 +28,11 @@ def make_schedule(schedule: Any, optimizer: Optimizer, epochs: int, steps: int) 
     scheduler : object with `step()`
     per_batch : bool
         Whether it is stepped after every batch and not after every epoch.
+
+    Raises
+    ------
+    ValueError
+        If a callable returns something else.
     """
     if isinstance(schedule, str):
         named: dict[str, Callable[[], Any]] = {
@@ -41,4 +46,10 @@ def make_schedule(schedule: Any, optimizer: Optimizer, epochs: int, steps: int) 
             ),
         }
         return named[schedule](), schedule == "onecycle"
-    return schedule(optimizer), False
+    scheduler = schedule(optimizer)
+    if not hasattr(scheduler, "step") or isinstance(scheduler, ReduceLROnPlateau):
+        raise ValueError(
+            f"schedule must take the optimiser and return a torch scheduler that steps without a metric. "
+            f"{schedule!r} returned {scheduler!r}."
+        )
+    return scheduler, False

@@ -59,6 +59,11 @@ class Patience:
         self.best_loss: Tensor | None = None
         self.waited: Tensor | None = None
 
+    def restore(self) -> None:
+        """Put back the weights of each model's best epoch; without any, the last ones stay."""
+        if self.best_loss is not None and bool(self.best_loss.isfinite().all()):
+            self.best_weights.restore()
+
     def update(self, loss: Tensor) -> bool:
         """Take one epoch's validation loss (M,); return whether every model is finished."""
         loss = loss.detach().cpu()

@@ -4,8 +4,8 @@
 `share` (M, B) is what the label gives to the first row. `extra` is what a probe found (saliency, a
 policy's lam); these masks use none.
 
-A user's own mask is any callable with this signature. It may say `hard = True` (no gradient in lam),
-`input_only = True`, and have `bind(rows)` and `draw_noise(rng, lam)`.
+A user's own mask is any callable with this signature. It may say `input_only = True`, and have
+`bind(rows)` and `draw_noise(rng, lam)`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ class Linear(Choice):
     (torch.Size([1, 2, 1]), tensor([[0.2500, 1.0000]]))
     """
 
-    hard = False
-
     def __call__(
         self, h: Tensor, lam: Tensor, noise: Tensor | None = None, extra: Any = None
     ) -> tuple[Tensor, Tensor]:
@@ -52,8 +50,6 @@ class Half(Choice):
     >>> Half()(torch.ones(1, 1, 3), torch.tensor([[0.9]]))
     (tensor([[[0.5000]]]), tensor([[0.9000]]))
     """
-
-    hard = True  # in the input: m does not depend on lam
 
     def __call__(
         self, h: Tensor, lam: Tensor, noise: Tensor | None = None, extra: Any = None
@@ -82,7 +78,6 @@ class Columns(Choice):
     (tensor([[[1., 0., 0.]]]), tensor([[0.5000]]))
     """
 
-    hard = True
     input_only = True
 
     def bind(self, rows: Any) -> None:

@@ -181,7 +181,7 @@ class Recipe(nn.Module):
         super().__init__()
         self.spec = spec
         self.hyper = dict(spec.hyper)
-        self.state = State(torch.zeros(0))
+        self.state, self.bound_ = State(torch.zeros(0)), False
         self.aux = nn.ModuleDict()
         self.smoothing = self.hyper.get("label_smoothing", 0.0)
         self.loss = _named("loss", spec.loss, LOSSES)
@@ -216,7 +216,7 @@ class Recipe(nn.Module):
             Called only if a rule asks for the rows, since it may copy them.
         state : State
         """
-        self.state = state
+        self.state, self.bound_ = state, True
         needy = [rule for rule in (self.mask, self.target) if hasattr(rule, "bind")]
         if needy:
             bound = rows()
@@ -232,12 +232,16 @@ class Recipe(nn.Module):
             If the label cannot learn from more rows.
         """
         state.class_counts = state.class_counts + self.state.class_counts
-        self.state = state
-        for rule in (self.mask, self.label):
-            if hasattr(rule, "extend"):
-                rule.extend(rows())
-            elif hasattr(rule, "bind"):
-                rule.bind(rows())
+        self.state, self.bound_ = state, True
+        if hasattr(self.mask, "bind"):  # masks learn what the columns are, which stays
+            self.mask.bind(rows())
+        if hasattr(self.label, "extend"):
+            self.label.extend(rows())
+        elif hasattr(self.label, "bind"):
+            raise ValueError(
+                f"label={_name(self.spec.label)} has bind(rows) but no extend(rows), so it cannot go on with "
+                "more rows. Give it extend, or use fit."
+            )
 
     def phases(self, max_epochs: int) -> list[Phase]:
         """Training in order; the epochs of all phases sum to `max_epochs`."""

@@ -1,0 +1,72 @@
+"""A user's own network and rules, run on a few rows before any training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from mixsk.backbones import seeded
+from mixsk.engine import MixNet, Part, TrainingBatches
+from mixsk.rules import Step
+
+CONTRACT = (
+    "A mask is mask(h, lam, noise, extra) -> (m, share), a label is label(y, perm, share, lam, taps, state) "
+    "-> (t, w)."
+)
+
+
+@torch.no_grad()
+def try_module(backbone: nn.Module, example: torch.Tensor, n_classes: int) -> None:
+    """Raise ValueError if a module does not map example rows (n, F) to logits (n, n_classes)."""
+    backbone.eval()
+    try:
+        logits = backbone(example.unsqueeze(0))
+    except Exception as error:  # whatever a user's forward raises
+        raise ValueError(
+            f"The module failed on {len(example)} encoded rows of shape {tuple(example.shape)}: {error}. It "
+            f"must map (B, {example.shape[1]}) to logits (B, {n_classes})."
+        ) from error
+    if logits.shape != (1, len(example), n_classes):
+        raise ValueError(
+            f"The module gave {tuple(logits.shape[1:])} for {len(example)} rows of {n_classes} classes: its "
+            f"output must be logits of shape (B, {n_classes}), one column a class. Let its constructor take "
+            "n_classes, or set the width by module__*."
+        )
+
+
+@torch.no_grad()
+def try_recipe(net: MixNet, train: Part, name: str) -> None:
+    """Raise ValueError if a mask or a label fails on some rows, or gives what cannot be trained on.
+
+    Parameters
+    ----------
+    net : MixNet
+        Its recipe is bound.
+    train : Part
+        The training rows; the first few are mixed.
+    name : str
+        What the message calls the mask and the label.
+    """
+    few = Part(train.rows, train.index[:4])
+    rngs = np.random.default_rng(0), np.random.default_rng(0)
+    batch = next(iter(TrainingBatches(few, net.criterion, len(few), *rngs)))
+    net.module.eval()
+    try:
+        with seeded(0):
+            step = Step(net.criterion, net.module, batch)
+            h, share = step.mixed(step.draw.lam)
+            t, w, keep = step.target(share, step.upper(h)[1])
+    except Exception as error:  # whatever a user's rule raises
+        raise ValueError(f"{name} failed on a batch of {len(few)} rows: {error}. {CONTRACT}") from error
+    rows = (1, len(few))
+    parts = {"mixed rows": (h, step.h.shape), "share": (share, rows), "labels": (t, batch.y.shape)}
+    parts |= {"label weights": (w, rows), "kept rows": (keep, rows)}
+    for what, (value, shape) in parts.items():
+        if value is None:
+            continue
+        if tuple(value.shape) != tuple(shape):
+            given = tuple(value.shape)
+            raise ValueError(f"{name} gave {what} of shape {given}, not {tuple(shape)}. {CONTRACT}")
+        if not value.isfinite().all() or (what != "mixed rows" and (value < 0).any()):
+            raise ValueError(f"{name} gave {what} that are not finite or below 0. {CONTRACT}")
