@@ -497,8 +497,7 @@ def test_fits_in_threads_repeat_the_serial_one(iris):
 
 
 def test_an_encoder_that_needs_y_gets_it(iris):
-    X = np.column_stack([iris[0], iris[0][:, 0] * 0 + 5])
-    clf = MixupClassifier(encoder=make_pipeline(SelectKBest(k=2), StandardScaler()), **FAST).fit(X, iris[1])
+    clf = MixupClassifier(encoder=make_pipeline(SelectKBest(k=2), StandardScaler()), **FAST).fit(*iris)
     assert clf.net_.module_.stages[0].linear.weight.shape[1] == 2
 
 

@@ -630,6 +630,16 @@ def test_pickles_and_clones_keep_what_they_should_and_no_tensors(name):
     assert repr(fresh) == repr(density)
 
 
+def test_a_pickle_leaves_out_what_can_be_derived():
+    rng = np.random.default_rng(0)
+    y = np.arange(2000) % 10
+    gm = GM().fit(rng.normal(size=(2000, 100)) + y[:, None], y)
+    stored = pickle.dumps(gm)
+    assert len(stored) < 2.2 * gm.covariances_.nbytes  # the covariances and, for partial_fit, the moments
+    Z = rng.normal(size=(5, 100))
+    assert_array_equal(pickle.loads(stored).log_prob(Z), gm.log_prob(Z))
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_a_second_fit_forgets_the_first(name):
     density, X = fitted(name)
@@ -709,6 +719,15 @@ def test_a_parameter_out_of_range_says_what_is_allowed(parameters, words):
 def test_bad_rows_codes_or_weights_say_what_was_given(Z, y, more, words):
     with pytest.raises(ValueError, match=words):
         GM().fit(Z, y, **more)
+
+
+def test_covariances_that_would_be_too_large_are_an_error_that_says_what_to_do():
+    Z, y = np.zeros((4, 6000)), [0, 1, 2, 3]
+    with pytest.raises(
+        ValueError, match=r"8 covariances of 6000 x 6000.*2\.15 GiB.*1 GiB.*covariance='diag'.*PCA"
+    ):
+        GM(n_components=2).fit(Z, y)
+    assert GM(2, "diag").fit(Z, y).covariances_.shape == (4, 2, 6000)
 
 
 def test_log_prob_says_when_the_columns_do_not_fit():

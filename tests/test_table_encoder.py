@@ -1,4 +1,4 @@
-"""TableEncoder and PassthroughEncoder: X as the user has it becomes a finite float32 table."""
+"""TableEncoder and PassthroughEncoder: X as the user has it becomes a finite table."""
 
 import datetime
 import pickle
@@ -19,7 +19,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from mixsk.encoding import Layout, PassthroughEncoder, TableEncoder
+from mixsk.encoding import Layout, PassthroughEncoder, TableEncoder, check_table_type
 
 NA = pd.NA
 
@@ -477,8 +477,9 @@ def test_polars_frames_are_read_like_pandas_frames():
 
 def test_polars_input_that_is_no_table_of_cells_is_an_error():
     pl = pytest.importorskip("polars", reason="polars is not installed")
-    with pytest.raises(TypeError, match="collect"):
-        TableEncoder().fit(polars_frame().lazy())
+    for check in check_table_type, TableEncoder().fit, PassthroughEncoder().fit:
+        with pytest.raises(TypeError, match=r"not a LazyFrame\. Call X\.collect\(\) first"):
+            check(polars_frame().lazy())
     with pytest.raises(TypeError, match="column 'l' the dtype is List"):
         TableEncoder().fit(pl.DataFrame({"l": [[1], [2, 3]]}))
     with pytest.raises(TypeError, match="dates or durations"):
@@ -551,6 +552,7 @@ def test_a_frame_whose_conversion_lacks_a_package_says_what_to_install():
         (pd.DataFrame({"d": pd.to_timedelta([1, 2], unit="s")}), TypeError, "total_seconds"),
         (pd.DataFrame({"d": [datetime.date(2020, 1, 1), "a"]}), TypeError, "dates or durations"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, r"names must be unique, but X has \['a'\]"),
+        (pd.DataFrame([[1, 2]], columns=[7, 7]), ValueError, r"names must be unique, but X has \[7\]"),
         (pd.DataFrame([[1, 2]], columns=["a", 1]), TypeError, "string names"),
         (np.zeros(3, dtype=[("a", int)]).reshape(3, 1), TypeError, "Use a DataFrame"),
         (
@@ -563,6 +565,25 @@ def test_a_frame_whose_conversion_lacks_a_package_says_what_to_install():
 def test_bad_input_is_an_error_that_says_what_is_wrong(X, error, message):
     with pytest.raises(error, match=message):
         TableEncoder().fit(X)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ({"a": [1.0, 2.0]}, r"not a dict\. Use pd\.DataFrame\(X\)"),
+        (([x] for x in (1.0, 2.0)), r"not a generator\. Use list\(X\)"),
+        ("table.csv", r"not a str\. Read it first"),
+    ],
+)
+def test_what_is_no_table_at_all_is_an_error_that_says_how_to_make_one(X, message):
+    for check in check_table_type, TableEncoder().fit, PassthroughEncoder().fit:
+        with pytest.raises(TypeError, match=message):
+            check(X)
+
+
+def test_every_kind_of_table_passes_the_check_of_its_type():
+    for X in [[1.0]], np.ones((2, 2)), sp.csr_array((2, 2)), pd.DataFrame({"a": [1]}), polars_frame():
+        assert check_table_type(X) is None
 
 
 # Columns by name and by number
@@ -578,6 +599,31 @@ def test_reordered_columns_are_matched_by_name_and_further_ones_ignored():
     )
 
 
+@pytest.mark.parametrize(
+    "labels", [[3, 1, 2], [("a", 1), ("a", 2), ("b", 1)], pd.date_range("2020", periods=3)]
+)
+def test_reordered_columns_are_matched_by_labels_that_are_no_strings(labels):
+    X = pd.DataFrame([[1.0, "x", 5.0], [2.0, "y", 7.0], [4.0, "x", 6.0]], columns=labels)
+    encoder = TableEncoder().fit(X)
+    loaded = pickle.loads(pickle.dumps(encoder))
+    np.testing.assert_array_equal(loaded.transform(X.iloc[:, [2, 0, 1]]), encoder.transform(X))
+
+
+def test_other_labels_than_in_training_are_taken_by_position():
+    X = pd.DataFrame([[1.0, 5.0], [2.0, 7.0]], columns=[2020, 2021])
+    encoder = TableEncoder().fit(X)
+    np.testing.assert_array_equal(encoder.transform(X.set_axis([2021, 2022], axis=1)), encoder.transform(X))
+    with pytest.raises(ValueError, match="X has 3 features, but TableEncoder is expecting 2"):
+        encoder.transform(X.assign(more=0.0).set_axis([2021, 2020, 2022], axis=1))
+
+
+def test_refitting_on_an_array_forgets_labels_that_are_no_strings():
+    X = pd.DataFrame([[1.0, 5.0], [2.0, 7.0]], columns=[1, 0])
+    encoder = TableEncoder().fit(X).fit(X.to_numpy())
+    np.testing.assert_array_equal(encoder.transform(X), encoder.transform(X.to_numpy()))
+    np.testing.assert_array_equal(encoder.transform(X[[0, 1]]), encoder.transform(X[[0, 1]].to_numpy()))
+
+
 def test_missing_columns_are_an_error_that_names_them():
     encoder = TableEncoder().fit(pd.DataFrame({"a": [1.0], "b": [2.0]}))
     with pytest.raises(ValueError, match=r"seen at fit time, yet now missing:\n- b"):
@@ -588,6 +634,9 @@ def test_a_column_that_is_there_twice_cannot_be_matched():
     encoder = TableEncoder().fit(pd.DataFrame({"a": [1.0], "b": [2.0]}))
     with pytest.raises(ValueError, match=r"\['a'\] more than once"):
         encoder.transform(pd.DataFrame([[1.0, 1.0, 2.0]], columns=["a", "a", "b"]))
+    for X in np.zeros((2, 2)), pd.DataFrame(np.zeros((2, 2))):
+        with pytest.raises(ValueError, match=r"\[1\] more than once"):
+            TableEncoder().fit(X).transform(pd.DataFrame([[1.0, 1.0]], columns=[1, 1]))
 
 
 def test_another_number_of_columns_is_scikit_learns_error():
@@ -734,19 +783,29 @@ def test_small_arrays_are_encoded_in_about_a_millisecond():
 # PassthroughEncoder
 
 
-def test_passthrough_hands_numbers_on_as_float32():
+def test_passthrough_hands_numbers_on_as_they_are():
     X = np.array([[1, 2], [3, 4]], order="F")
     encoder = PassthroughEncoder()
     encoded = encoder.fit_transform(X)
-    assert encoded.dtype == np.float32
     assert encoded.flags.c_contiguous
     assert encoded.tolist() == X.tolist()
     assert encoder.layout_ == Layout.of_numbers(2)
     assert encoder.get_feature_names_out().tolist() == ["x0", "x1"]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64", "bool", "O"])
+def test_passthrough_keeps_float32_and_reads_all_else_as_float64(dtype):
+    encoded = PassthroughEncoder().fit_transform(np.ones((3, 2), dtype=dtype))
+    assert encoded.dtype == ("float32" if dtype == "float32" else "float64")
+
+
+def test_passthrough_loses_no_digit_of_float64():
+    X = [[1 + 1e-15, 1e300]]
+    assert PassthroughEncoder().fit_transform(X).tolist() == X
+
+
 def test_passthrough_copies_only_what_it_must():
-    X = np.ones((3, 2), dtype=np.float32)
+    X = np.ones((3, 2))
     encoder = PassthroughEncoder().fit(X)
     assert encoder.transform(X) is X
     X.flags.writeable = False
@@ -758,7 +817,7 @@ def test_passthrough_copies_only_what_it_must():
     [
         ([[np.nan]], ValueError, "contains NaN"),
         ([[np.inf]], ValueError, "contains infinity"),
-        ([[1e300]], ValueError, "infinity or a value too large for dtype..float32"),
+        (np.array([["1e4000"]], dtype=np.longdouble), ValueError, "infinity or a value too large for dtype"),
         ([["a"]], ValueError, "could not convert string to float"),
         ([1.0], ValueError, "Reshape your data"),
         (sp.csr_array((2, 2)), TypeError, "[Ss]parse data was passed"),

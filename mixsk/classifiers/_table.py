@@ -120,7 +120,7 @@ PARAMETERS: dict[str, Parameter] = {
         [None, POSITIVE],
         """float > 0 or None, default=None
     lam ~ Beta(alpha, alpha). None takes the papers' value: 20 with a `clean_weight` (RegMixup), 2
-    for `mix_at="any"` or "hidden" (manifold mixup), 1 otherwise.""",
+    where a hidden stage is mixed (manifold mixup), 1 otherwise.""",
     ),
     "lam_per": Parameter(
         None,
@@ -132,7 +132,7 @@ PARAMETERS: dict[str, Parameter] = {
         "any",
         [StrOptions(set(PAIRS))],
         """{"any", "other_class", "same_class"}, default="any"
-    Which row of the batch a row is mixed with.""",
+    Which row of the batch a row is mixed with; a row without such a partner is left alone.""",
     ),
     "mix_prob": Parameter(
         1,
@@ -144,7 +144,8 @@ PARAMETERS: dict[str, Parameter] = {
         0,
         [SHARE],
         """float in [0, 1], default=0
-    Share of the last epochs that are trained without mixing.""",
+    Share of the last of `max_epochs` that are trained without mixing; early stopping may end
+    training before them.""",
     ),
     "label": Parameter(
         "linear",
@@ -312,7 +313,8 @@ PARAMETERS: dict[str, Parameter] = {
         None,
         [None, list],
         """list of skorch callbacks or None, default=None
-    skorch callbacks, or pairs (name, callback), notified while training.""",
+    skorch callbacks, or pairs (name, callback), notified while training. They are copied:
+    `net_.callbacks_` holds those that ran.""",
     ),
 }
 

@@ -55,9 +55,7 @@ def moments(
     share (n, k) is each row's part in each component; all of it sums to 1.
     """
     k, d = share.shape[1], Z.shape[1]
-    mass = (
-        share.sum(0) + 10 * np.finfo(float).eps
-    )  # a component that lost all its rows has a mean all the same
+    mass = share.sum(0) + MASS_FLOOR
     mean = np.zeros((k, d))
     for z, s in residuals(Z, rows, share, np.zeros(d)):
         mean += s.T @ z

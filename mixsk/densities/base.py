@@ -23,9 +23,11 @@ class Density(BaseEstimator):
     A subclass implements `_fit(Z, y, sample_weight, n_classes)`, whose arguments are checked, and
     `_log_prob(z)` from a tensor (..., d) to a float64 tensor (..., C) on the same device. It keeps
     what it learns in numpy arrays and gives `_log_prob` its tensors through `_tensors(device)`, made
-    once per device by `_make_tensors` and left out of pickles. One that can go on with more rows
-    implements `_extend(Z, y, sample_weight)`, too.
+    once per device by `_make_tensors`. What can be derived again, named in `_derived`, is left out of
+    pickles. One that can go on with more rows implements `_extend(Z, y, sample_weight)`, too.
     """
+
+    _derived = frozenset({"_tensor_cache"})
 
     def fit(
         self,
@@ -191,7 +193,7 @@ class Density(BaseEstimator):
         return cache[device]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_tensor_cache"}
+        return {name: value for name, value in super().__getstate__().items() if name not in self._derived}
 
 
 def _check_codes(y: Any, n: int) -> NDArray[np.intp]:

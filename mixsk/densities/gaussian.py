@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
+from functools import cached_property
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -43,6 +44,9 @@ from mixsk.densities.base import Density
 # scikit-learn's tol (gain of the mean log-likelihood in nats) and twice its max_iter.
 TOL = 1e-3
 MAX_ITER = 200
+
+# Of the covariances: with their whitening, moments and tensors a fit takes about four times as much.
+MAX_BYTES = 2**30
 
 
 class GM(Density):
@@ -101,6 +105,7 @@ class GM(Density):
         "categorical": [StrOptions({"frequencies", "ignore", "onehot"})],
         "random_state": ["random_state"],
     }
+    _derived = Density._derived | {"_whitening"}
 
     def __init__(
         self,
@@ -117,6 +122,7 @@ class GM(Density):
         self.random_state = random_state
 
     def _fit(self, Z: NDArray[Any], y: NDArray[np.intp], sample_weight: Array, n_classes: int) -> None:
+        self._check_size(n_classes, Z.shape[1])
         seed = self.random_state
         if seed is None:
             seed = np.random.SeedSequence().generate_state(1)[0]
@@ -158,6 +164,17 @@ class GM(Density):
         self._choose_covariances(known, Z.shape[1])
         self._maximise(Z, known, n_classes)
 
+    def _check_size(self, n_classes: int, d: int) -> None:
+        n = n_classes * self.n_components
+        size = 8 * n * d * d
+        if self.covariance != "diag" and size > MAX_BYTES:
+            raise ValueError(
+                f"GM(covariance={self.covariance!r}) would keep {n} covariances of {d} x {d} columns, "
+                f"{size / 2**30:.3g} GiB, above the limit of {MAX_BYTES / 2**30:g} GiB. Use "
+                "covariance='diag', fewer columns (for example by PCA before the classifier), or a density "
+                "of your own that looks at fewer of them."
+            )
+
     def _class_moments(self, Z: NDArray[Any], groups: list[_Group], total: float) -> dict[int, Moments]:
         """Moments of each class' rows, which its group keeps, too."""
         for g in groups:
@@ -190,7 +207,7 @@ class GM(Density):
         )
 
     def _maximise(self, Z: NDArray[Any], groups: list[_Group], n_classes: int) -> None:
-        """M-step: parameters from the shares, and their whitening."""
+        """M-step: parameters from the shares."""
         d, k, diagonal = Z.shape[1], self.n_components, self.covariance == "diag"
         self.weights_ = np.zeros((n_classes, k))
         self.means_ = np.zeros((n_classes, k, d))
@@ -218,10 +235,15 @@ class GM(Density):
                     )
         used = self.weights_ > 0
         self.covariances_[used] += self.reg_covar * (np.ones(d) if diagonal else np.eye(d))
-        self._factors = np.zeros_like(self.covariances_)
-        self._log_dets = np.zeros((n_classes, k))
-        for c, j in zip(*np.nonzero(used), strict=True):
-            self._factors[c, j], self._log_dets[c, j] = whiten(self.covariances_[c, j], self._scale)
+        self.__dict__.pop("_whitening", None)
+
+    @cached_property
+    def _whitening(self) -> tuple[Array, Array]:
+        """Whitening matrix and its log determinant of each component."""
+        factors, log_dets = np.zeros_like(self.covariances_), np.zeros_like(self.weights_)
+        for at in zip(*np.nonzero(self.weights_), strict=True):
+            factors[at], log_dets[at] = whiten(self.covariances_[at], self._scale)
+        return factors, log_dets
 
     def _pooled_covariance(self, Z: NDArray[Any], groups: list[_Group]) -> Array:
         d = Z.shape[1]
@@ -264,7 +286,8 @@ class GM(Density):
 
     def _gaussians(self, classes: slice, device: torch.device) -> Gaussians:
         """Tensors that evaluate the components of some classes."""
-        weights, means, factors = self.weights_[classes], self.means_[classes], self._factors[classes]
+        weights, means = self.weights_[classes], self.means_[classes]
+        factors, log_dets = (values[classes] for values in self._whitening)
         c, k, d = means.shape
         present = weights.sum(1, keepdims=True) > 0
         with np.errstate(divide="ignore"):
@@ -276,7 +299,7 @@ class GM(Density):
         else:
             factor = factors.reshape(c * k * d, d)
             bias = np.einsum("ckde,cke->ckd", factors, shift).reshape(c * k * d)
-        constant = (log_weight + self._log_dets[classes] - d / 2 * math.log(2 * math.pi)).reshape(c * k)
+        constant = (log_weight + log_dets - d / 2 * math.log(2 * math.pi)).reshape(c * k)
         absent = np.where(present[:, 0], 0.0, -np.inf)
         if k == 1:
             constant, absent = constant + absent, np.zeros(c)

@@ -1,4 +1,4 @@
-"""From X as the user has it to the float32 table that networks and densities see."""
+"""From X as the user has it to the table that networks and densities see."""
 
 from mixsk.encoding.layout import Layout
 from mixsk.encoding.passthrough import PassthroughEncoder

@@ -1,7 +1,7 @@
 """Any two-dimensional input, opened as a table whose columns can be read.
 
 Arrays and sparse matrices go through scikit-learn's own validation, so its messages and conventions hold.
-Data frames of every library become lists of columns; after training they are matched by name.
+Data frames of every library become lists of columns; after training they are matched by label.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
 from mixsk.encoding.tiles import ColumnTable, MatrixTable
+from mixsk.encoding.types import check_table_type
 
 
 def open_table(estimator, X, *, reset, max_dense_bytes):
@@ -25,7 +26,8 @@ def open_table(estimator, X, *, reset, max_dense_bytes):
     Parameters
     ----------
     estimator : estimator
-        Gets `n_features_in_` and `feature_names_in_` if `reset`, else they are what X is checked against.
+        Gets `n_features_in_` and `feature_names_in_` if `reset`, else they are what X is checked against;
+        `_labels` is for a frame's labels that are no strings, which scikit-learn does not remember.
     X : array-like, sparse matrix or data frame of shape (n, n_features)
     reset : bool
         True in fit.
@@ -36,7 +38,10 @@ def open_table(estimator, X, *, reset, max_dense_bytes):
     -------
     MatrixTable or ColumnTable
     """
+    check_table_type(X)
     frame = _as_frame(X)
+    if reset:
+        estimator._labels = None
     if frame is not None:
         return _open_frame(estimator, frame, reset, max_dense_bytes)
     return _open_array(estimator, X, reset, max_dense_bytes)
@@ -87,12 +92,14 @@ def _open_frame(estimator, frame, reset, max_dense_bytes):
     if not reset:
         order = _training_order(estimator, frame)
     else:
-        repeated = [n for n, count in Counter(frame.names).items() if count > 1 and isinstance(n, str)]
+        repeated = _repeated(frame.names)
         if repeated:
             raise ValueError(
                 f"Columns are matched by name, so names must be unique, but X has {repeated} repeatedly."
             )
         validate_data(estimator, frame.header, reset=True, skip_check_array=True)
+        if not hasattr(estimator, "feature_names_in_"):
+            estimator._labels = frame.names
     columns = [frame.column(j) for j in order]
     n_sparse = sum(isinstance(column.dtype, pd.SparseDtype) for column in columns)
     _check_dense_size(frame.n_rows, n_sparse, (frame.n_rows, len(frame.names)), max_dense_bytes)
@@ -100,17 +107,27 @@ def _open_frame(estimator, frame, reset, max_dense_bytes):
 
 
 def _training_order(estimator, frame):
-    """Positions in `frame` of the training columns, by name where both have names."""
-    trained = getattr(estimator, "feature_names_in_", None)
-    if trained is not None and list(trained) != frame.names and set(trained) <= set(frame.names):
-        repeated = [n for n, count in Counter(frame.names).items() if count > 1 and n in set(trained)]
-        if repeated:
-            raise ValueError(f"Columns are matched by name, but X has {repeated} more than once.")
+    """Positions in `frame` of the training columns, by label where it has them all.
+
+    Further columns are ignored where labels are strings: numbers are often mere positions.
+    """
+    named = hasattr(estimator, "feature_names_in_")
+    trained = list(estimator.feature_names_in_) if named else estimator._labels or []
+    missing, further = set(trained) - set(frame.names), set(frame.names) - set(trained)
+    matched = trained and not missing and (named or not further)
+    repeated = [name for name in _repeated(frame.names) if not matched or name not in further]
+    if repeated:
+        raise ValueError(f"Columns are matched by name, but X has {repeated} more than once.")
+    if matched:
         position = {name: j for j, name in enumerate(frame.names)}
         return [position[name] for name in trained]
     # scikit-learn's own error for missing columns and its warning where only one side has names.
     validate_data(estimator, frame.header, reset=False, skip_check_array=True)
     return range(len(frame.names))
+
+
+def _repeated(names):
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def _as_frame(X):
@@ -141,10 +158,6 @@ def _to_pandas(X):
     """Data frames of other libraries as pandas; anything else as it is."""
     if len(getattr(X, "shape", (0, 0))) != 2:
         return X  # a series of any library: scikit-learn's error says what to do
-    if hasattr(X, "collect") and hasattr(X, "lazy"):
-        raise TypeError(
-            f"X is a lazy {type(X).__name__}. Call X.collect() first: training needs the rows themselves."
-        )
     try:
         if callable(getattr(X, "to_pandas", None)):
             return X.to_pandas()

@@ -7,10 +7,11 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mixsk.encoding.layout import Layout
+from mixsk.encoding.types import check_table_type
 
 
 class PassthroughEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Hand a finite numeric table on as float32, each column as it is.
+    """Hand a finite numeric table on, each column as it is.
 
     For data that is already scaled, for example behind a pipeline's StandardScaler.
 
@@ -29,7 +30,7 @@ class PassthroughEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Examples
     --------
     >>> PassthroughEncoder().fit_transform([[1, 2.5]])
-    array([[1. , 2.5]], dtype=float32)
+    array([[1. , 2.5]])
     """
 
     def fit(self, X, y=None):
@@ -38,7 +39,7 @@ class PassthroughEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            Finite numbers, at most 3.4e38.
+            Finite numbers.
         y : ignored
 
         Returns
@@ -55,7 +56,7 @@ class PassthroughEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X):
-        """X as float32.
+        """X as floating-point numbers.
 
         Parameters
         ----------
@@ -63,8 +64,9 @@ class PassthroughEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of float32 of shape (n, n_features), C-contiguous
-            X itself, not a copy, if it is such an array already and may be written to.
+        ndarray of shape (n, n_features), C-contiguous
+            float32 if X is, else float64. X itself, not a copy, if it is such an array already and may be
+            written to.
 
         Raises
         ------
@@ -75,10 +77,13 @@ class PassthroughEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self._validate(X, reset=False)
 
     def _validate(self, X, reset):
-        with np.errstate(over="ignore"):  # 1e300 becomes infinite in float32, and that is reported
-            return validate_data(self, X, reset=reset, dtype=np.float32, order="C", force_writeable=True)
+        check_table_type(X)
+        with np.errstate(over="ignore"):  # a long double above 1.8e308 becomes infinite, and that is reported
+            return validate_data(
+                self, X, reset=reset, dtype=[np.float64, np.float32], order="C", force_writeable=True
+            )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -76,6 +76,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only if X has string column names. After that, `transform` matches the columns of a data frame by
         name, as ColumnTransformer does: any order, further columns are ignored, a missing one is an error.
+        Labels that are no strings are matched where they are those of training in any order; a frame
+        with others is taken by position.
 
     See Also
     --------

@@ -27,7 +27,7 @@ def check_table_type(X: Any) -> None:
     """
     name = type(X).__name__
     if name == "LazyFrame":
-        remedy = "collect() it first"
+        remedy = "Call X.collect() first"
     elif isinstance(X, Mapping):
         remedy = "Use pd.DataFrame(X)"
     elif isinstance(X, Iterator):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,6 +20,29 @@ PALETTE = (
     "#717581",
     "#92dadd",
 )
+
+
+class ClassPicture:
+    """What every display begins and ends with; a display stores these attributes itself."""
+
+    classes: Any
+    xlabel: str | None
+    ylabel: str | None
+    colors: Any
+
+    def _begin(self, ax: Any) -> tuple[Any, np.ndarray]:
+        """The axes to draw into, those given or of a new figure, and the colour of each class."""
+        plt = pyplot(type(self).__name__)
+        if ax is None:
+            _, ax = plt.subplots()
+        return ax, class_colors(self.colors, len(self.classes))
+
+    def _end(self, ax: Any, legend: bool, colors: np.ndarray, n_points: int, further: Any = ()) -> Self:
+        """Legend, names of the axes, and the attributes that say where it is drawn."""
+        self.legend_ = draw_legend(ax, self.classes, colors, n_points, further) if legend else None
+        label_axes(ax, self.xlabel, self.ylabel)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
 
 
 def pyplot(owner: str) -> Any:

@@ -17,12 +17,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixsk.classifiers._data import encode_labels
 from mixsk.plots._columns import column_names, read_plane
-from mixsk.plots._drawing import blend, class_colors, draw_legend, label_axes, pyplot
+from mixsk.plots._drawing import ClassPicture, blend, pyplot
 
 SHADE = 0.5  # strength of the shading; the points above it have the full colours
 
 
-class DecisionDisplay:
+class DecisionDisplay(ClassPicture):
     """Class probabilities as shading, the borders of the decision, and the training points.
 
     Use `from_estimator`. The colour of a place is the classes' colours blended in the shares that
@@ -200,10 +200,7 @@ class DecisionDisplay:
         -------
         self
         """
-        plt = pyplot(type(self).__name__)
-        if ax is None:
-            _, ax = plt.subplots()
-        colors = class_colors(self.colors, len(self.classes))
+        ax, colors = self._begin(ax)
         shade = 1 - SHADE * (1 - blend(self.proba, colors))
         # One picture also in a vector file, where 40 000 cells would be as many paths.
         self.surface_ = ax.pcolormesh(self.xx0, self.xx1, shade, shading="nearest", rasterized=True)
@@ -213,11 +210,7 @@ class DecisionDisplay:
             own = colors[encode_labels(np.asarray(self.y), np.asarray(self.classes))]
             style = {"c": own, "s": 14, "edgecolors": "white", "linewidths": 0.4, "zorder": 2}
             self.points_ = ax.scatter(*np.asarray(self.X).T, **{**style, **(scatter_kw or {})})
-        n_points = 0 if self.X is None else len(self.X)
-        self.legend_ = draw_legend(ax, self.classes, colors, n_points) if legend else None
-        label_axes(ax, self.xlabel, self.ylabel)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return self._end(ax, legend, colors, n_points=0 if self.X is None else len(self.X))
 
     def _draw_borders(self, ax: Any) -> list[Any]:
         """Lines where two classes are the likeliest together: one for two classes, else one a class."""

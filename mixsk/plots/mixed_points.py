@@ -11,11 +11,11 @@ from sklearn.utils.validation import _num_features
 from mixsk.classifiers._base import MixClassifier
 from mixsk.encoding import TableEncoder
 from mixsk.plots._columns import check_numeric, column_names, in_units
-from mixsk.plots._drawing import blend, class_colors, draw_legend, label_axes, pyplot
+from mixsk.plots._drawing import ClassPicture, blend, pyplot
 from mixsk.plots._mixing import mixed_rows
 
 
-class MixedPointsDisplay:
+class MixedPointsDisplay(ClassPicture):
     """Mixed points in the plane of two columns, coloured by the labels that they are trained on.
 
     Use `from_estimator`. With `color="blend"` the colour of a point is the classes' colours blended
@@ -207,16 +207,13 @@ class MixedPointsDisplay:
         -------
         self
         """
-        plt = pyplot(type(self).__name__)
         if color not in ("blend", "top"):
             raise ValueError(f"color must be 'blend' or 'top'. Got {color!r}.")
         if parents and self.parents is None:
             raise ValueError(
                 "parents=True needs the parents of the points: pass parents=, or from_estimator."
             )
-        if ax is None:
-            _, ax = plt.subplots()
-        colors = class_colors(self.colors, len(self.classes))
+        ax, colors = self._begin(ax)
         points, targets = np.asarray(self.points), np.asarray(self.targets)
         kept = np.ones(len(points), bool) if self.kept is None else np.asarray(self.kept, bool)
         own = blend(targets, colors) if color == "blend" else colors[targets.argmax(axis=1)]
@@ -228,10 +225,7 @@ class MixedPointsDisplay:
             self.dropped_ = ax.scatter(*points[~kept].T, **{**style, **crosses})
         self.lines_ = self._draw_lines(ax, points) if parents else None
         handles = [] if self.dropped_ is None else [self.dropped_]
-        self.legend_ = draw_legend(ax, self.classes, colors, len(points), handles) if legend else None
-        label_axes(ax, self.xlabel, self.ylabel)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return self._end(ax, legend, colors, len(points), handles)
 
     def _draw_lines(self, ax: Any, points: np.ndarray) -> Any:
         from matplotlib.collections import LineCollection
