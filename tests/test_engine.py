@@ -20,12 +20,13 @@ from skorch.callbacks import (
 )
 from torch import nn
 
+from mixsk import MixupClassifier
 from mixsk.backbones import StackedLinear, build
 from mixsk.encoding import Layout
 from mixsk.engine import CleanBatches, MixNet, Part, Patience, Plan, Snapshot, TrainingBatches
 from mixsk.engine.iterator import batch_slots
 from mixsk.engine.schedule import make_schedule
-from mixsk.rules import Phase, Recipe, Rows, Spec, State, cross_entropy
+from mixsk.rules import GenLabel, Phase, Recipe, Rows, Spec, State, cross_entropy
 from mixsk.rules.draw import PAIRS
 
 N_FEATURES, N_CLASSES = 4, 3
@@ -821,3 +822,35 @@ def test_a_users_schedule_is_stepped_once_an_epoch():
 def test_a_scheduled_net_ends_below_its_starting_rate(schedule):
     net = fit(epochs=5, schedule=schedule, lr=0.01)
     assert net.optimizer_.param_groups[0]["lr"] < 0.002
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"mix": "columns", "pair": "same_class"},
+        {"mix": "half", "lam_per": "sample"},
+        {"label": "remix", "label_smoothing": 0.1},
+        {"label": "logistic", "drop_intrusions": True},
+        {"label": GenLabel(gamma=0.7), "mix_prob": 0.5},
+        {"clean_weight": 1.0, "mix_off": 0.5},
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_mixing_many_steps_ahead_equals_mixing_each_in_its_step(params, weighted, monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(70, 3)), rng.integers(3, size=70)
+    w = rng.random(70) if weighted else None
+    clf = MixupClassifier(dtype="float64", max_epochs=4, batch_size=16, hidden=(8,), random_state=0, **params)
+    ahead = clf.fit(X, y, sample_weight=w)
+    assert ahead.net_.criterion_.ahead
+    probabilities = ahead.predict_proba(X)
+    monkeypatch.setattr(Recipe, "ahead", False)
+    np.testing.assert_allclose(clf.fit(X, y, sample_weight=w).predict_proba(X), probabilities, rtol=1e-9)
+
+
+@pytest.mark.parametrize("params", [{"mix_at": "any"}, {"mix": None}, {"label": lambda *a: (a[0], None)}])
+def test_what_needs_the_network_or_is_a_users_own_is_not_mixed_ahead(params):
+    rng = np.random.default_rng(0)
+    clf = MixupClassifier(max_epochs=1, **params).fit(rng.normal(size=(20, 2)), np.arange(20) % 2)
+    assert not clf.net_.criterion_.ahead

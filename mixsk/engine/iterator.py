@@ -6,17 +6,19 @@ alone bound a table of one batch per epoch at a quarter of the steps per second 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mixsk.rules import Batch, Draw, Recipe, Rows
+from mixsk.rules import Batch, Draw, Mixture, Recipe, Rows
 
 CHUNK = 2**20  # random numbers drawn at once, about 4 to 8 MB
 MAX_EPOCHS_AHEAD = 32
+GROUP = 2**17  # numbers of X (or of labels) gathered and mixed at once: half a megabyte stays in the cache
 
 
 @dataclass(frozen=True)
@@ -133,39 +135,61 @@ class TrainingBatches:
             steps = self.step + np.arange(n_steps)
             draw = self.recipe.draw(self.draws, y, steps, self.recipe.hyper)
         self.step += n_steps
-        device = self.part.rows.X.device
-        indices = _upload(index, device)
-        codes = _upload(y, device)
-        unpacked = _unpack(draw, n_steps, self.part.rows.X)
-        for s, size in enumerate(np.tile(sizes, len(order)).tolist()):
-            yield self._batch(indices[s][:size], codes[s][:size], unpacked[s], size, width)
+        at, codes, drawn = self._upload(index), self._upload(np.maximum(y, 0)), self._tensors(draw)
+        sizes = np.tile(sizes, len(order)).tolist()
+        numbers = max(1, self.part.rows.X[:1].numel(), self.part.rows.n_classes)
+        group = max(1, GROUP // (width * numbers))
+        for start in range(0, n_steps, group):
+            some = slice(start, start + group)
+            draw_of_some = Draw(*(None if v is None else v[some] for v in drawn))
+            yield from self._group(at[some], codes[some], draw_of_some, sizes[some])
 
-    def _batch(self, index: Tensor, y: Tensor, draw: Draw | None, size: int, width: int) -> Batch:
+    def _group(self, at: Tensor, codes: Tensor, draw: Draw, sizes: list[int]) -> Iterator[Batch]:
+        """Batches of a few steps: gathered together, and mixed together if the network has no part in it."""
         rows = self.part.rows
-        x = rows.X.index_select(0, index).unsqueeze(0)
-        label = self.one_hot.index_select(0, y).unsqueeze(0)
+        x = rows.X[at]
+        y = self.one_hot[codes]
         if rows.w is not None:
-            label = label * rows.w.index_select(0, index).unsqueeze(-1)
-        if draw is not None and size < width:
-            noise = None if draw.noise is None else draw.noise[:, :size]
-            draw = Draw(draw.perm[:, :size], draw.lam[:, :size], draw.site, noise, draw.mixed)
-        return Batch(x, label, draw)
+            y = y * rows.w[at].unsqueeze(-1)
+        ahead: Mixture | None = None
+        if self.recipe.ahead:
+            ahead = self.recipe.mix(Batch(x, y, draw._replace(site=0)))
+        xs, ys, draws, mixtures = (_unbind(v, len(sizes)) for v in ((x,), (y,), draw, ahead or ()))
+        for s, size in enumerate(sizes):
+            parts = [xs[s], ys[s], draws[s], mixtures[s]]
+            if size < at.shape[1]:
+                parts = [tuple(_cut(v, size) for v in part) for part in parts]
+            (x_s,), (y_s,), draw_s, mixture = parts
+            one = None if self.recipe.draw is None else Draw(*draw_s)
+            yield Batch(x_s, y_s, one, None, Mixture(*mixture) if mixture else None)
+
+    def _upload(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.part.rows.X.device)
+
+    def _tensors(self, draw: Draw | None) -> Draw:
+        """The draw on the device; the site stays on the host, where it chooses what is run."""
+        if draw is None:
+            return Draw(None, None, None)
+        # lam meets X and the labels in `lerp`, which takes one dtype only.
+        lam = torch.from_numpy(draw.lam).to(self.part.rows.X)
+        noise, mixed = (None if v is None else self._upload(v) for v in (draw.noise, draw.mixed))
+        return Draw(self._upload(draw.perm), lam, draw.site.tolist(), noise, mixed)
 
 
-def _upload(array: np.ndarray, device: torch.device) -> tuple[Tensor, ...]:
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device).unbind(0)
+def _unbind(values: Sequence[Any], n_steps: int) -> list[tuple[Any, ...]]:
+    """One tuple a step: of tensors (S, ...) with a model axis of 1 in front, of lists, of None as it is."""
+    columns: list[Any] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            columns.append(value.unsqueeze(1).unbind(0))
+        else:
+            columns.append([None] * n_steps if value is None else value)
+    return list(zip(*columns, strict=True)) if columns else [()] * n_steps
 
 
-def _unpack(draw: Draw | None, n_steps: int, X: Tensor) -> list[Draw | None]:
-    """One Draw a step, with a model axis of 1 and the site as a plain int."""
-    if draw is None:
-        return [None] * n_steps
-    perm = _upload(draw.perm[:, None], X.device)
-    # lam meets X and the labels in `lerp`, which takes one dtype only.
-    lam = torch.from_numpy(draw.lam[:, None]).to(X).unbind(0)
-    noise = [None] * n_steps if draw.noise is None else _upload(draw.noise[:, None], X.device)
-    mixed = [None] * n_steps if draw.mixed is None else _upload(draw.mixed[:, None], X.device)
-    return [Draw(*one) for one in zip(perm, lam, draw.site.tolist(), noise, mixed, strict=True)]
+def _cut(value: Any, size: int) -> Any:
+    """The first `size` rows of (1, B, ...); what has no rows as it is."""
+    return value[:, :size] if isinstance(value, Tensor) and value.ndim > 1 else value
 
 
 class CleanBatches:

@@ -5,7 +5,7 @@ from mixsk.rules.genlabel import GenLabel
 from mixsk.rules.intrusion import DropIntrusions
 from mixsk.rules.loss import LOSSES, cross_entropy
 from mixsk.rules.mask import MASKS, Columns, Half, Linear
-from mixsk.rules.recipe import ILLEGAL, Batch, Phase, Recipe, Spec, Step, mixing_sites
+from mixsk.rules.recipe import ILLEGAL, Batch, Mixture, Phase, Recipe, Spec, Step, mixing_sites
 from mixsk.rules.state import Rows, State
 from mixsk.rules.target import TARGETS, LinearLabel, Logistic, Remix, smooth
 
@@ -24,6 +24,7 @@ __all__ = [
     "Linear",
     "LinearLabel",
     "Logistic",
+    "Mixture",
     "Phase",
     "Recipe",
     "Remix",

@@ -50,6 +50,7 @@ class GenLabel(Choice):
     """
 
     tap = 0
+    ahead = True
 
     def __init__(
         self,

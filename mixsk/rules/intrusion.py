@@ -13,7 +13,8 @@ from torch import Tensor
 from mixsk.rules._shape import partner
 from mixsk.rules.target import Taps, taps_of
 
-BLOCK = 16384  # training rows per product: at B = 128 a block of distances is 8 MB
+BLOCK = 16384  # training rows per product
+DISTANCES = 2**21  # distances at once, 8 MB
 
 
 class DropIntrusions:
@@ -32,6 +33,7 @@ class DropIntrusions:
     def __init__(self, target: Any) -> None:
         self.target = target
         self.taps = tuple({0, *taps_of(target)})
+        self.ahead = getattr(target, "ahead", False)
 
     def bind(self, rows: Any) -> None:
         """Keep the training rows, sorted by class, ready for one product a block."""
@@ -60,6 +62,11 @@ class DropIntrusions:
     def nearest_label(self, x: Tensor) -> Tensor:
         """Label of the nearest training row of each encoded row x (M, B, F), int64 (M, B)."""
         flat = (x.reshape(-1, x.shape[-1]) - self.centre_) * self.scale_
+        most = max(128, DISTANCES // len(self.blocks_[0][1]))
+        labels = [self._nearest(piece) for piece in flat.split(most)]
+        return torch.cat(labels).reshape(x.shape[:-1])
+
+    def _nearest(self, flat: Tensor) -> Tensor:
         best: dict[int, Tensor] = {}
         for minus_two_rows, norms, classes, widths in self.blocks_:
             # |x|^2 is the same for every training row, so it is left out. Only values are reduced:
@@ -69,7 +76,7 @@ class DropIntrusions:
                 least = part.amin(1)
                 best[label] = torch.minimum(best[label], least) if label in best else least
         least_of_class = torch.stack([best[label] for label in sorted(best)], 1)
-        return self.labels_[least_of_class.argmin(1)].reshape(x.shape[:-1])
+        return self.labels_[least_of_class.argmin(1)]
 
     def __call__(
         self, y: Tensor, perm: Tensor, share: Tensor, lam: Tensor, taps: Taps, state: Any

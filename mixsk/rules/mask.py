@@ -4,8 +4,9 @@
 `share` (M, B) is what the label gives to the first row. `extra` is what a probe found (saliency, a
 policy's lam); these masks use none.
 
-A user's own mask is any callable with this signature. It may say `input_only = True`, and have
-`bind(rows)` and `draw_noise(rng, lam)`.
+A user's own mask is any callable with this signature. It may say `input_only = True`, `ahead =
+True` (it may be asked for many steps at once, in place of models), and have `bind(rows)` and
+`draw_noise(rng, lam)`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Linear(Choice):
     (torch.Size([1, 2, 1]), tensor([[0.2500, 1.0000]]))
     """
 
+    ahead = True
+
     def __call__(
         self, h: Tensor, lam: Tensor, noise: Tensor | None = None, extra: Any = None
     ) -> tuple[Tensor, Tensor]:
@@ -50,6 +53,8 @@ class Half(Choice):
     >>> Half()(torch.ones(1, 1, 3), torch.tensor([[0.9]]))
     (tensor([[[0.5000]]]), tensor([[0.9000]]))
     """
+
+    ahead = True
 
     def __call__(
         self, h: Tensor, lam: Tensor, noise: Tensor | None = None, extra: Any = None
@@ -79,6 +84,7 @@ class Columns(Choice):
     """
 
     input_only = True
+    ahead = True
 
     def bind(self, rows: Any) -> None:
         """Learn which encoded column belongs to which original one."""

@@ -6,7 +6,8 @@ the recipe multiplies class weights, takes the sum as the row's weight, and divi
 keeps or drops rows of the batch; None keeps all. `taps` holds the mixed rows' features by site.
 
 A user's own target is any callable with this signature; it may have `bind(rows)`, `check()` and
-`tap`, the site whose features it wants.
+`tap`, the site whose features it wants, and say `ahead = True` if it may be asked for many steps at
+once, in place of models.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class LinearLabel(Choice):
              [0.2500, 0.7500]]])
     """
 
+    ahead = True
+
     def __call__(
         self, y: Tensor, perm: Tensor, share: Tensor, lam: Tensor, taps: Taps, state: Any
     ) -> tuple[Tensor, None]:
@@ -65,6 +68,8 @@ class Logistic(Choice):
     >>> t[0, :, 0]
     tensor([0.5000, 0.1192])
     """
+
+    ahead = True
 
     def __init__(self, s2: float = 0.1) -> None:
         self.s2 = s2
@@ -105,6 +110,8 @@ class Remix(Choice):
     tensor([0.0000, 0.6000])
     """
 
+    ahead = True
+
     def __init__(self, kappa: float = 3.0, tau: float = 0.5) -> None:
         self.kappa = kappa
         self.tau = tau
@@ -142,6 +149,7 @@ class Smoothed:
         self.target = target
         self.smoothing = smoothing
         self.taps = taps_of(target)
+        self.ahead = getattr(target, "ahead", False)
 
     def bind(self, rows: Any) -> None:
         """Bind the target inside."""
