@@ -323,6 +323,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
     def _new_net(self, rows: Rows, keep_weights: bool) -> MixNet:
         """A net whose recipe is not bound yet, with new weights or those of `net_`."""
         seed = int(self._stream(WEIGHTS).generate_state(1)[0])
+        self._width = rows.X.shape[1]
         if keep_weights:
             return make_net(self, self.net_.module_)
         return make_net(self, make_backbone(self, rows.X[:2], rows.n_classes, seed))

@@ -128,7 +128,6 @@ class Preparation:
                 f"Encoded values reach {np.abs(encoded).max():.3g}, which dtype='float32' cannot hold. Scale "
                 "the columns, use encoder='auto', or dtype='float64'."
             )
-        self._width = X.shape[1]
         layout = getattr(self.encoder_, "layout_", None) or Layout.of_numbers(X.shape[1])
         weights = None if w is None else torch.as_tensor(w, dtype=X.dtype, device=device)
         return Rows(X, torch.as_tensor(codes, device=device), weights, len(self.classes_), layout)
