@@ -27,7 +27,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from torch import nn
 
-from mixsk import GenLabelClassifier, MixupClassifier
+from mixsk import GenLabelClassifier, InfiniteMixupClassifier, MixupClassifier
 
 COLUMNS, CLASSES, BATCH = 20, 3, 128
 
@@ -140,10 +140,11 @@ def steps(turns: int, epochs: int = 40) -> None:
         "manifold": ours(MixupClassifier, epochs, mix_at="any"),
         "remix": ours(MixupClassifier, epochs, label="remix"),
         "regmixup": ours(MixupClassifier, epochs, clean_weight=1),
+        "infinite": ours(InfiniteMixupClassifier, epochs),
     }
     runs = {name: (lambda fit=fit: fit(X, y)) for name, fit in methods.items()}
     seconds = take_turns(runs, turns)
-    bars = {"genlabel (GM)": 1.15, "drop_intrusions": 1.5}
+    bars = {"genlabel (GM)": 1.15, "drop_intrusions": 1.5, "infinite": 1.25}
     report("step, 1000 rows, fit included", seconds, "mixup", epochs * 8, bars)
 
 

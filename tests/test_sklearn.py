@@ -20,12 +20,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from mixsk import GenLabelClassifier, MixupClassifier
+from mixsk import GenLabelClassifier, InfiniteMixupClassifier, MixupClassifier
 from mixsk.classifiers._table import PARAMETERS
 from mixsk.densities import GM
 from mixsk.rules import GenLabel, Remix
 
-CLASSIFIERS = [MixupClassifier, GenLabelClassifier]
+CLASSIFIERS = [MixupClassifier, GenLabelClassifier, InfiniteMixupClassifier]
 WHY = "rows are paired at random within random batches: a repeated row is not a row of twice the weight"
 EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": WHY,

@@ -50,6 +50,23 @@ class Backbone(nn.Module):
         """Logits (M, B, C) of inputs x (M, B, ...)."""
         return self.upper(x, 0)[0]
 
+    @torch.no_grad()
+    def shift(self, offset: Tensor) -> None:
+        """Add a constant (M, 1, C) to the logits for good.
+
+        Raises
+        ------
+        ValueError
+            If the head does not end in a `StackedLinear`, whose bias can take it.
+        """
+        last = list(self.head.modules())[-1]
+        if not isinstance(last, StackedLinear):
+            raise ValueError(
+                "This network's head has no bias of ours to which class offsets could be added, which "
+                "axis='pair' needs. Use axis='both' or 'class', or module='mlp' or 'linear'."
+            )
+        last.bias += offset
+
 
 class StackedLinear(nn.Module):
     """M linear layers as one `baddbmm`, with weights (M, in, out).

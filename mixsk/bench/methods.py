@@ -60,6 +60,7 @@ METHODS = {
     "regmixup": Method("mixsk.MixupClassifier", {"clean_weight": 1}),
     "remix": Method("mixsk.MixupClassifier", {"label": "remix"}),
     "genlabel": Method("mixsk.GenLabelClassifier"),
+    "infinite": Method("mixsk.InfiniteMixupClassifier"),
     # Two classifiers that everybody knows, so that a reader sees where the networks stand.
     "logreg": Method("sklearn.linear_model.LogisticRegression", {"max_iter": 1000}, standardise=True),
     "boosting": Method("sklearn.ensemble.HistGradientBoostingClassifier"),

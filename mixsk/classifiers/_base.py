@@ -46,6 +46,10 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         """The target: a name or an object for the recipe."""
         return self.label
 
+    def _loss(self) -> Any:
+        """The loss: a name or an object for the recipe."""
+        return "cross_entropy"
+
     def _lam_per(self) -> str:
         """Whether lam is drawn per batch or per sample."""
         return self.lam_per or "batch"
@@ -408,6 +412,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             pair=self.pair,
             label=self._label() if self.mix is not None else "linear",
             drop_intrusions=self.drop_intrusions,
+            loss=self._loss(),
             hyper={
                 "alpha": self._alpha(),
                 "mix_prob": self.mix_prob,

@@ -64,6 +64,8 @@ def make_backbone(estimator: Any, example: torch.Tensor, n_classes: int, seed: i
 def make_net(estimator: Any, backbone: Backbone) -> MixNet:
     """A skorch net around the backbone and the (still unbound) recipe of the estimator."""
     recipe = Recipe(estimator._spec(backbone.n_stages))
+    if getattr(recipe.loss, "lacks_offsets", False):
+        backbone.shift(torch.zeros(()))  # says now if the offsets found in the end could not be kept
     plan = Plan(
         schedule=estimator.schedule,
         patience=None if estimator.early_stopping is False else estimator.n_iter_no_change,

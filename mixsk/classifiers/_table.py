@@ -26,6 +26,7 @@ from mixsk.engine import SCHEDULES
 from mixsk.rules import MASKS, TARGETS
 from mixsk.rules.draw import PAIRS
 from mixsk.rules.genlabel import PRIORS
+from mixsk.rules.infinite import AXES
 
 ENCODERS = {"auto": TableEncoder, "passthrough": PassthroughEncoder}
 OPTIMIZERS = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD}
@@ -120,7 +121,7 @@ PARAMETERS: dict[str, Parameter] = {
         [None, POSITIVE],
         """float > 0 or None, default=None
     lam ~ Beta(alpha, alpha). None takes the papers' value: 20 with a `clean_weight` (RegMixup), 2
-    where a hidden stage is mixed (manifold mixup), 1 otherwise.""",
+    where a hidden stage is mixed (manifold mixup), 0.2 for Infinite Class Mixup, 1 otherwise.""",
     ),
     "lam_per": Parameter(
         None,
@@ -196,7 +197,14 @@ PARAMETERS: dict[str, Parameter] = {
         "train",
         [StrOptions(set(PRIORS))],
         """{"train", "uniform"}, default="train"
-    Class prior of the posterior: the training frequencies, or equal ones (the paper's form).""",
+    Class prior of the posterior (GenLabel) or of the scores (Infinite Class Mixup): the training
+    frequencies, or equal ones, which is the papers' form.""",
+    ),
+    "axis": Parameter(
+        "both",
+        [StrOptions(set(AXES))],
+        """{"class", "pair", "both"}, default="both"
+    What a mixed row is told from: the classes of the batch's other rows, those rows, or both.""",
     ),
     "optimizer": Parameter(
         "adam",

@@ -24,6 +24,7 @@ from mixsk.engine.iterator import CleanBatches, Part, TrainingBatches
 from mixsk.engine.schedule import make_schedule
 from mixsk.engine.snapshot import Patience, Snapshot
 from mixsk.rules import Batch, Phase
+from mixsk.rules.infinite import fit_offsets
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -118,7 +119,17 @@ class MixNet(ClassifierMixin, NeuralNet):
             self._train_only(None)
             if self.patience_ is not None:
                 self.patience_.restore()
+            if getattr(self.criterion_.loss, "lacks_offsets", False) and self.stop_ != "diverged":
+                self._fit_offsets(batches.part)
         return self
+
+    def _fit_offsets(self, part: Part) -> None:
+        """Give the head the class offsets that the loss cannot see, from clean rows."""
+        y = part.rows.y[part.index]
+        w = None if part.rows.w is None else part.rows.w[part.index]
+        self._set_training(False)
+        logits = torch.cat([self._logits(x).detach() for x, _, _ in CleanBatches(part)], 1)
+        self.module_.shift(fit_offsets(logits, y, w))
 
     def _end_epoch(self, datasets: dict[str, Any]) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from mixsk.rules.draw import BetaDraw, Draw
 from mixsk.rules.genlabel import GenLabel
+from mixsk.rules.infinite import InfiniteClass
 from mixsk.rules.intrusion import DropIntrusions
 from mixsk.rules.loss import LOSSES, cross_entropy
 from mixsk.rules.mask import MASKS, Columns, Half, Linear
@@ -21,6 +22,7 @@ __all__ = [
     "DropIntrusions",
     "GenLabel",
     "Half",
+    "InfiniteClass",
     "Linear",
     "LinearLabel",
     "Logistic",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
+
+from mixsk.rules._choice import Choice
+from mixsk.rules.infinite import InfiniteClass
 
 
 def cross_entropy(logits: Tensor, t: Tensor, w: Tensor | None = None) -> Tensor:
@@ -32,4 +33,11 @@ def cross_entropy(logits: Tensor, t: Tensor, w: Tensor | None = None) -> Tensor:
     return -(t * torch.log_softmax(logits, -1)).sum(-1)
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {"cross_entropy": cross_entropy}
+class CrossEntropy(Choice):
+    """`cross_entropy` as a choice of the loss axis."""
+
+    def __call__(self, logits: Tensor, t: Tensor, w: Tensor | None = None) -> Tensor:
+        return cross_entropy(logits, t, w)
+
+
+LOSSES: dict[str, type[Choice]] = {"cross_entropy": CrossEntropy, "infinite": InfiniteClass}

@@ -102,7 +102,7 @@ class Spec:
     pair: str = "any"
     label: Any = "linear"
     drop_intrusions: bool = False
-    loss: str = "cross_entropy"
+    loss: Any = "cross_entropy"
     hyper: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -209,7 +209,7 @@ class Recipe(nn.Module):
         self.state, self.bound_ = State(torch.zeros(0)), False
         self.aux = nn.ModuleDict()
         self.smoothing = self.hyper.get("label_smoothing", 0.0)
-        self.loss = _named("loss", spec.loss, LOSSES)
+        self.loss = _rule("loss", spec.loss, LOSSES)
         self.draw: BetaDraw | None = None
         self.mask: Any = None
         self.label: Any = None
@@ -241,7 +241,7 @@ class Recipe(nn.Module):
             Called only if a rule asks for the rows, since it may copy them.
         state : State
         """
-        self.state, self.bound_ = state, True
+        self._know(state)
         needy = [rule for rule in (self.mask, self.target) if hasattr(rule, "bind")]
         if needy:
             bound = rows()
@@ -257,7 +257,7 @@ class Recipe(nn.Module):
             If the label cannot learn from more rows.
         """
         state.class_counts = state.class_counts + self.state.class_counts
-        self.state, self.bound_ = state, True
+        self._know(state)
         if hasattr(self.mask, "bind"):  # masks learn what the columns are, which stays
             self.mask.bind(rows())
         if hasattr(self.label, "extend"):
@@ -267,6 +267,11 @@ class Recipe(nn.Module):
                 f"label={_name(self.spec.label)} has bind(rows) but no extend(rows), so it cannot go on with "
                 "more rows. Give it extend, or use fit."
             )
+
+    def _know(self, state: State) -> None:
+        self.state, self.bound_ = state, True
+        if hasattr(self.loss, "count"):
+            self.loss.count(state.class_counts)
 
     @property
     def ahead(self) -> bool:
@@ -318,7 +323,6 @@ class Step:
         self.net = net
         self.batch = batch
         self.draw: Any = batch.draw  # no draw: only the clean parts are asked for
-        self.loss = recipe.loss
         self.site = 0 if batch.draw is None else batch.draw.site
         self.h = net.lower(batch.x, self.site)
 
@@ -350,10 +354,17 @@ class Step:
         """Targets of the rows as they are, and their label weights."""
         return self._normalised(self._smooth(self.batch.y))
 
+    def loss(self, logits: Tensor, t: Tensor, keep: Tensor | None = None) -> Tensor:
+        """The recipe's loss of each row (M, B); it is told which rows take part."""
+        return self.recipe.loss(logits, t, self._present(keep))
+
+    def _present(self, keep: Tensor | None) -> Tensor | None:
+        real = self.batch.real
+        return real if keep is None else keep if real is None else keep * real
+
     def mean(self, loss: Tensor, w: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
         """`sum(w * loss) / rows`, over real rows, or over kept ones where some are dropped: (M,)."""
-        if self.batch.real is not None:
-            keep = self.batch.real if keep is None else keep * self.batch.real
+        keep = self._present(keep)
         if w is not None:
             loss = loss * w
         if keep is None:
