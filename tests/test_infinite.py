@@ -132,6 +132,14 @@ def test_the_pair_axis_alone_gets_class_offsets_from_clean_rows(unequal):
     assert_allclose(clf.predict_proba(X).mean(0), np.bincount(y) / len(y), atol=1e-3)
 
 
+def test_the_offsets_of_the_pair_axis_follow_class_weights(unequal):
+    X, y = unequal
+    clf = InfiniteMixupClassifier(axis="pair", class_weight="balanced", max_epochs=5, early_stopping=False)
+    p = clf.set_params(random_state=0).fit(X, y).predict_proba(X)[:, 1]
+    weight = np.where(y == 1, len(y) / (2 * y.sum()), len(y) / (2 * (1 - y).sum()))
+    assert_allclose(np.average(p, weights=weight), 0.5, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     "params",
     [

@@ -127,6 +127,9 @@ class MixNet(ClassifierMixin, NeuralNet):
         """Give the head the class offsets that the loss cannot see, from clean rows."""
         y = part.rows.y[part.index]
         w = None if part.rows.w is None else part.rows.w[part.index]
+        class_weight = self.criterion_.state.class_weight
+        if class_weight is not None:
+            w = class_weight[y] if w is None else w * class_weight[y]
         self._set_training(False)
         logits = torch.cat([self._logits(x).detach() for x, _, _ in CleanBatches(part)], 1)
         self.module_.shift(fit_offsets(logits, y, w))
