@@ -1,7 +1,7 @@
 """Speed and memory of a fit, as ratios from one run.
 
     python benchmarks/speed.py                # everything, about 5 minutes
-    python benchmarks/speed.py --only small   # small, large, steps or memory
+    python benchmarks/speed.py --only small   # small, large, steps, members or memory
 
 Setting: 2 x 128 ReLU, 20 columns, 3 classes, batch 128, Adam, one thread. Times are medians of runs
 that take turns, so that a slow minute of the machine falls on all of them alike; a ratio is the median
@@ -27,7 +27,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from torch import nn
 
-from mixsk import GenLabelClassifier, InfiniteMixupClassifier, MixupClassifier
+from mixsk import (
+    AMPClassifier,
+    GenLabelClassifier,
+    InfiniteMixupClassifier,
+    LaMixClassifier,
+    MixupClassifier,
+)
 
 COLUMNS, CLASSES, BATCH = 20, 3, 128
 
@@ -141,11 +147,29 @@ def steps(turns: int, epochs: int = 40) -> None:
         "remix": ours(MixupClassifier, epochs, label="remix"),
         "regmixup": ours(MixupClassifier, epochs, clean_weight=1),
         "infinite": ours(InfiniteMixupClassifier, epochs),
+        "lamix": ours(LaMixClassifier, epochs),
+        "amp": ours(AMPClassifier, epochs),
+        "amp, last hidden stage": ours(AMPClassifier, epochs, mix_at="last"),
     }
     runs = {name: (lambda fit=fit: fit(X, y)) for name, fit in methods.items()}
     seconds = take_turns(runs, turns)
-    bars = {"genlabel (GM)": 1.15, "drop_intrusions": 1.5, "infinite": 1.25}
+    bars = {"genlabel (GM)": 1.15, "drop_intrusions": 1.5, "infinite": 1.25, "lamix": 1.35, "amp": 2.3}
     report("step, 1000 rows, fit included", seconds, "mixup", epochs * 8, bars)
+
+
+def members(turns: int, epochs: int = 40) -> None:
+    """Eight members trained together against one alone, on 1000 rows."""
+    X, y = table(1000)
+    for hidden, bar in (((16, 16), 3.0), ((64, 64), 6.0), ((128, 128), None)):
+        runs = {
+            f"{m} member{'s' * (m > 1)} of 2 x {hidden[0]}": (
+                lambda fit=ours(MixupClassifier, epochs, hidden=hidden, n_members=m): fit(X, y)
+            )
+            for m in (1, 8)
+        }
+        one, eight = runs
+        bars = {} if bar is None else {eight: bar}
+        report("members, 1000 rows, fit included", take_turns(runs, turns), one, epochs * 8, bars)
 
 
 MEMORY = """
@@ -176,7 +200,7 @@ def memory() -> None:
 def main() -> None:
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=["small", "large", "steps", "memory"])
+    parser.add_argument("--only", choices=["small", "large", "steps", "members", "memory"])
     parser.add_argument("--turns", type=int, default=9)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -185,6 +209,7 @@ def main() -> None:
         "small": lambda: fits(1000, 100, args.turns, 1.25),
         "large": lambda: fits(50_000, 4, max(3, args.turns // 2), 1.10),
         "steps": lambda: steps(args.turns),
+        "members": lambda: members(args.turns),
         "memory": memory,
     }
     for name, part in parts.items():

@@ -334,7 +334,7 @@ def test_a_module_class_gets_its_sizes_and_an_instance_keeps_its_weights(iris):
     assert clf.score(*iris) > 0.9
     template = Own(4, 3)
     before = {name: value.clone() for name, value in template.state_dict().items()}
-    clf = GenLabelClassifier(module=template, max_epochs=1, lr=1e-9, random_state=0).fit(*iris)
+    clf = GenLabelClassifier(module=template, max_epochs=1, lr=1e-7, random_state=0).fit(*iris)
     for name, value in template.state_dict().items():
         assert torch.equal(value, before[name])
     trained = clf.net_.module_.head.module.net[0].weight

@@ -22,10 +22,14 @@ from mixsk.rules import (
     ILLEGAL,
     LOSSES,
     MASKS,
+    OBJECTIVES,
     TARGETS,
+    AdversarialLam,
     Batch,
     Draw,
     GenLabel,
+    LaMix,
+    Parts,
     Recipe,
     Rows,
     Spec,
@@ -33,10 +37,11 @@ from mixsk.rules import (
     mixing_sites,
 )
 from mixsk.rules.draw import PAIRS
-from mixsk.rules.objective import Mixed, WithClean
-from mixsk.rules.recipe import Step
+from mixsk.rules.objective import Mixed, Plus, WithClean
+from mixsk.rules.step import Step
+from mixsk.rules.target import taps_of
 
-N_ROWS, N_CLASSES, N_STAGES, BATCH = 60, 3, 2, 11
+N_ROWS, N_CLASSES, N_STAGES, WIDTH, BATCH = 60, 3, 2, 8, 11
 LAYOUT = Layout(column=[0, 1, 1, 1, 2, 2], numeric=[0, 4], blocks=[(1, 4), (5, 6)], n_columns=3)
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -72,6 +77,9 @@ class NearestMean:
         return (linear + linear.sum(-1, keepdim=True) * torch.softmax(-distance, -1)) / 2, None
 
 
+OBJECTS = {"genlabel": GenLabel, "lamix": LaMix}  # labels that a classifier of their own stands for
+
+
 # --- the product --------------------------------------------------------------------------------------
 
 
@@ -83,6 +91,7 @@ class Structure:
     mix_at: str
     label: Any
     loss: str
+    objective: str
     drop_intrusions: bool
     label_smoothing: float
     clean_weight: float
@@ -94,9 +103,11 @@ class Structure:
             n_stages=N_STAGES,
             lam_per=lam_per,
             pair=pair,
-            label=GenLabel() if self.label == "genlabel" else self.label,
+            label=OBJECTS[self.label]() if self.label in OBJECTS else self.label,
             drop_intrusions=self.drop_intrusions,
             loss=self.loss,
+            # a larger step than the default, so that both branches of the maximum are taken
+            objective=AdversarialLam(epsilon=0.1) if self.objective == "adversarial_lam" else self.objective,
             hyper={
                 "alpha": 1.0,
                 "mix_prob": mix_prob,
@@ -113,13 +124,14 @@ class Structure:
             ("smooth", self.label_smoothing),
             ("clean", self.clean_weight),
         ]
-        return "-".join([*names, self.loss, *(name for name, on in flags if on)])
+        return "-".join([*names, self.loss, self.objective, *(name for name, on in flags if on)])
 
 
 def structures(masks, labels):
     sites = ["input", "hidden", "any", "last"]
     return [
-        Structure(*axes) for axes in product(masks, sites, labels, LOSSES, [False, True], [0, 0.1], [0, 0.7])
+        Structure(*axes)
+        for axes in product(masks, sites, labels, LOSSES, OBJECTIVES, [False, True], [0, 0.1], [0, 0.7])
     ]
 
 
@@ -128,10 +140,12 @@ def reasons(structure):
     spec = structure.spec()
     mask = MASKS[spec.mix]() if isinstance(spec.mix, str) else spec.mix
     label = TARGETS[spec.label]() if isinstance(spec.label, str) else spec.label
-    return [what for what, illegal, _ in ILLEGAL if illegal(spec, mask, label)]
+    objective = OBJECTIVES[spec.objective]() if isinstance(spec.objective, str) else spec.objective
+    parts = Parts(spec, mask, label, objective, taps_of(label, N_STAGES))
+    return [what for what, illegal, _ in ILLEGAL if illegal(parts)]
 
 
-PRODUCT = structures(MASKS, [*TARGETS, "genlabel"])
+PRODUCT = structures(MASKS, [*TARGETS, *OBJECTS])
 LEGAL = [structure for structure in PRODUCT if not reasons(structure)]
 OWN = [
     structure
@@ -171,24 +185,26 @@ def table():
     return Rows(torch.tensor(X), torch.tensor(y), None, N_CLASSES, LAYOUT)
 
 
-def bound(spec, weighted=False):
+def bound(spec, weighted=False, seeds=ALL):
     """A recipe that has seen the table."""
     class_weight = torch.tensor([0.5, 1.0, 3.0]).double() if weighted else None
     recipe = Recipe(spec)
+    recipe.attach(WIDTH, N_CLASSES, seeds)
+    recipe.double()
     recipe.bind(table, State(table().class_counts(), class_weight, weighted))
     return recipe
 
 
 @cache  # no test changes its weights
 def network(seeds=ALL):
-    options = {"hidden": (8, 8), "activation": "tanh"}
+    options = {"hidden": (WIDTH, WIDTH), "activation": "tanh"}
     return build("mlp", LAYOUT.n_encoded, N_CLASSES, options, seeds).double()
 
 
 def draw_batch(mask, mix_at, weighted=False):
     """One step: for each way to draw a model with its own rows, labels and draw."""
     rows = table()
-    structure = Structure(mask, mix_at, "linear", "cross_entropy", False, 0, 0)
+    structure = Structure(mask, mix_at, "linear", "cross_entropy", "mixed", False, 0, 0)
     index, draws = [], []
     for one, (lam_per, pair, mix_prob) in zip(
         np.random.SeedSequence(0).spawn(len(DRAWS)), DRAWS, strict=True
@@ -224,11 +240,12 @@ def mapped(batch, change):
 
 
 def step(recipe, net, batch):
-    """Losses (M,) and the gradient of each parameter (M, ...)."""
+    """Losses (M,) and the gradient of each parameter (M, ...), the label's own network included."""
     net.zero_grad()
+    recipe.zero_grad()
     losses = recipe(net, batch)
     losses.sum().backward()
-    return losses.detach(), [p.grad for p in net.parameters()]
+    return losses.detach(), [p.grad for p in (*net.parameters(), *recipe.parameters())]
 
 
 def target_of(recipe, net, batch):
@@ -245,17 +262,17 @@ def assert_same_step(actual, expected):
 # --- the list -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_recipes", [4032], ids="{} recipes".format)
+@pytest.mark.parametrize("n_recipes", [6816], ids="{} recipes".format)
 def test_the_product_of_all_names_has_a_known_number_of_legal_recipes(n_recipes):
     assert len(LEGAL) * len(DRAWS) == n_recipes
 
 
 def test_every_name_of_every_table_is_in_a_legal_recipe():
     assert {s.mask for s in LEGAL} == set(MASKS)
-    assert {s.label for s in LEGAL} == {*TARGETS, "genlabel"}
+    assert {s.label for s in LEGAL} == {*TARGETS, *OBJECTS}
     assert {s.loss for s in LEGAL} == set(LOSSES)
     assert {pair for _, pair, _ in DRAWS} == set(PAIRS)
-    assert {type(Recipe(s.spec()).objective) for s in LEGAL} == {Mixed, WithClean}
+    assert {type(Recipe(s.spec()).objective) for s in LEGAL} == {Mixed, WithClean, AdversarialLam, Plus}
 
 
 def test_every_stated_illegal_pair_forbids_some_recipe():
@@ -271,10 +288,10 @@ def test_an_illegal_recipe_raises_one_value_error_that_says_what_and_what_to_do(
     assert len(illegal) + len(LEGAL) == len(PRODUCT)
     remedy = {what: text for what, _, text in ILLEGAL}
     for structure in illegal:
-        label = "GenLabel" if structure.label == "genlabel" else repr(structure.label)
+        label = OBJECTS[structure.label].__name__ if structure.label in OBJECTS else repr(structure.label)
         first = reasons(structure)[0]
         expected = first.format(mix=repr(structure.mask), label=label) + ". " + remedy[first]
-        assert "mix_at" in expected
+        assert "use " in expected.lower()
         with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
             Recipe(structure.spec())
 
@@ -334,8 +351,9 @@ def test_stacked_models_get_the_losses_and_gradients_they_get_alone(structure):
     losses, gradients = step(recipe, network(), batch)
     for m in range(len(DRAWS)):
         alone = mapped(batch, lambda v, m=m: v[m : m + 1])
+        one = bound(structure.spec(), weighted, (m,)) if recipe.aux else recipe
         assert_same_step(
-            (losses[m : m + 1], [g[m : m + 1] for g in gradients]), step(recipe, network((m,)), alone)
+            (losses[m : m + 1], [g[m : m + 1] for g in gradients]), step(one, network((m,)), alone)
         )
 
 
@@ -376,7 +394,7 @@ def test_a_step_never_waits_for_the_device(structure):
     """Anything that needs a value on the host raises on `meta`, whose tensors have none."""
     weighted = structure.clean_weight > 0
     recipe, net = bound(structure.spec(), weighted), deepcopy(network()).to("meta")
-    to_device(recipe, "meta")
+    to_device(recipe.to("meta"), "meta")
     losses, gradients = step(recipe, net, mapped(batch_of(structure, weighted), lambda v: v.to("meta")))
     assert losses.shape == (len(DRAWS),)
     assert all(v.is_meta for v in (losses, *gradients))
@@ -405,39 +423,57 @@ def plain_step(structure, net, batch, weighted=False):
     return losses * times, [g * times for g in gradients]
 
 
-def without_gamma(structure):
-    """The recipe's spec; GenLabel with gamma = 0, which is the linear label."""
-    spec = structure.spec()
-    return replace(spec, label=GenLabel(gamma=0)) if structure.label == "genlabel" else spec
+def step_of_net(recipe, net, batch):
+    """`step` without the gradients of the label's own network, which plain training has not."""
+    losses, gradients = step(recipe, net, batch)
+    return losses, gradients[: len(list(net.parameters()))]
+
+
+def relabelled(structure, **labels):
+    """The recipe's spec, with another label object where it has the one that is named."""
+    return replace(structure.spec(), label=labels.get(structure.label, structure.spec().label))
+
+
+def linearly(structure):
+    """The recipe's spec with a label that is the linear one if the classifier's own number says so."""
+    return relabelled(structure, genlabel=GenLabel(gamma=0), lamix=LaMix(local_share=1))
 
 
 @every_cross_entropy_recipe
 def test_a_batch_that_is_left_alone_is_trained_as_plain_training_does(structure):
-    recipe, net, batch = bound(structure.spec(), True), network(), batch_of(structure, True)
+    spec = relabelled(structure, lamix=LaMix(global_on_clean=False))
+    recipe, net, batch = bound(spec, True), network(), batch_of(structure, True)
     alone = torch.zeros(len(DRAWS), dtype=torch.bool)
     perm = torch.arange(BATCH).expand(len(DRAWS), -1)
     draw = batch.draw._replace(perm=perm, lam=torch.ones_like(batch.draw.lam), mixed=alone)
     batch = batch._replace(draw=draw)
-    assert_same_step(step(recipe, net, batch), plain_step(structure, net, batch, True))
+    assert_same_step(step_of_net(recipe, net, batch), plain_step(structure, net, batch, True))
 
 
 @every_named_cross_entropy_recipe
 def test_rows_mixed_with_themselves_are_trained_as_plain_training_does(structure):
-    recipe, net, batch = bound(without_gamma(structure)), network(), batch_of(structure)
+    recipe, net, batch = bound(linearly(structure)), network(), batch_of(structure)
     own = torch.arange(BATCH).expand(len(DRAWS), -1)
     batch = batch._replace(draw=batch.draw._replace(perm=own, mixed=None))
-    assert_same_step(step(recipe, net, batch), plain_step(structure, net, batch))
+    assert_same_step(step_of_net(recipe, net, batch), plain_step(structure, net, batch))
 
 
-LINEAR = [s for s in LEGAL if s.mask != "half" and s.label != "logistic" and s.loss == "cross_entropy"]
+LINEAR = [
+    s
+    for s in LEGAL
+    if s.mask != "half"
+    and s.label != "logistic"
+    and s.loss == "cross_entropy"
+    and s.objective == "mixed"  # AMP moves lam back from 1
+]
 
 
 @pytest.mark.parametrize("structure", LINEAR, ids=str)
 def test_lam_one_is_plain_training_where_mask_and_target_are_linear(structure):
-    recipe, net, batch = bound(without_gamma(structure), True), network(), batch_of(structure, True)
+    recipe, net, batch = bound(linearly(structure), True), network(), batch_of(structure, True)
     draw = batch.draw._replace(lam=torch.ones_like(batch.draw.lam), mixed=None)
     batch = batch._replace(draw=draw)
-    assert_same_step(step(recipe, net, batch), plain_step(structure, net, batch, True))
+    assert_same_step(step_of_net(recipe, net, batch), plain_step(structure, net, batch, True))
 
 
 @pytest.mark.parametrize("structure", [s for s in LEGAL if s.label == "logistic"], ids=str)
@@ -472,7 +508,7 @@ def test_infinite_on_rows_left_alone_contrasts_their_own_classes(structure):
 
 
 def test_each_stacked_model_may_have_its_own_gamma_smoothing_and_clean_weight():
-    structure = Structure("linear", "input", "genlabel", "cross_entropy", False, 0.1, 0.7)
+    structure = Structure("linear", "input", "genlabel", "cross_entropy", "mixed", False, 0.1, 0.7)
     m = len(DRAWS)
     gamma, smoothing, clean = (
         torch.linspace(low, high, m).double() for low, high in ((0, 1), (0, 0.4), (0, 2))

@@ -20,12 +20,24 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from mixsk import GenLabelClassifier, InfiniteMixupClassifier, MixupClassifier
+from mixsk import (
+    AMPClassifier,
+    GenLabelClassifier,
+    InfiniteMixupClassifier,
+    LaMixClassifier,
+    MixupClassifier,
+)
 from mixsk.classifiers._table import PARAMETERS
 from mixsk.densities import GM
 from mixsk.rules import GenLabel, Remix
 
-CLASSIFIERS = [MixupClassifier, GenLabelClassifier, InfiniteMixupClassifier]
+CLASSIFIERS = [
+    AMPClassifier,
+    GenLabelClassifier,
+    InfiniteMixupClassifier,
+    LaMixClassifier,
+    MixupClassifier,
+]
 WHY = "rows are paired at random within random batches: a repeated row is not a row of twice the weight"
 EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": WHY,
@@ -67,8 +79,11 @@ def iris():
 
 @pytest.mark.parametrize("cls", CLASSIFIERS)
 def test_defaults_and_names_are_those_of_the_table(cls):
+    own = {"mix": "half"} if cls is LaMixClassifier else {}
     for name, value in cls().get_params(deep=False).items():
-        assert value == PARAMETERS[name].default, name
+        assert value == own.get(name, PARAMETERS[name].default), name
+        if name in own:
+            assert f'default="{value}"' in cls.__doc__
 
 
 def test_clone_keeps_parameters_of_module_optimizer_and_callbacks():
@@ -174,7 +189,7 @@ def test_pickles_are_small_and_hold_no_net():
 
 
 @pytest.mark.parametrize("cls", CLASSIFIERS)
-@pytest.mark.parametrize("params", [{}, {"dropout": 0.3}, {"mix": "columns", "pair": "other_class"}])
+@pytest.mark.parametrize("params", [{}, {"dropout": 0.3}, {"n_members": 2, "pair": "other_class"}])
 def test_the_same_seed_gives_the_same_bits(cls, params, iris):
     fits = [cls(random_state=3, max_epochs=5, **params).fit(*iris).predict_proba(iris[0]) for _ in range(2)]
     assert_array_equal(*fits)

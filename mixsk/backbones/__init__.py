@@ -1,7 +1,7 @@
 """Networks as stages."""
 
 from mixsk.backbones.base import Backbone, StackedLayerNorm, StackedLinear
-from mixsk.backbones.build import BACKBONES, accepted, build, seeded
+from mixsk.backbones.build import BACKBONES, accepted, build, seeded, stacked
 from mixsk.backbones.linear import Linear
 from mixsk.backbones.mlp import ACTIVATIONS, MLP
 from mixsk.backbones.wrapped import Wrapped
@@ -18,4 +18,5 @@ __all__ = [
     "accepted",
     "build",
     "seeded",
+    "stacked",
 ]

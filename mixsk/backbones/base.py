@@ -20,19 +20,28 @@ class Backbone(nn.Module):
     stages : nn.ModuleList
     head : nn.Module
         Maps the last stage's features to logits.
+    n_models : int
+        Networks stacked.
+    width : int or None
+        Of the features that the head sees; None if they cannot be had.
+    rows_interact : bool
+        Whether a row's logits depend on the other rows of its batch, as with batch normalisation.
     """
 
     stages: nn.ModuleList
     head: nn.Module
+    n_models = 1
+    width: int | None = None
+    rows_interact = False
 
     @property
     def n_stages(self) -> int:
         """Number of hidden stages."""
         return len(self.stages)
 
-    def lower(self, x: Tensor, site: int) -> Tensor:
-        """Output of stage `site` for inputs x (M, B, ...)."""
-        for stage in self.stages[:site] if site else ():
+    def lower(self, x: Tensor, site: int, start: int = 0) -> Tensor:
+        """Output of stage `site` for what stage `start` gave; by default for inputs x (M, B, ...)."""
+        for stage in self.stages[start:site] if site > start else ():
             x = stage(x)
         return x
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
@@ -78,19 +79,41 @@ def build(
         copy = deepcopy(module)
         return copy if isinstance(copy, Backbone) else Wrapped(copy)
     if isinstance(module, str):
-        singles = [_seeded(seed, BACKBONES[module], n_features, n_classes, **options) for seed in seeds]
-        if len(singles) == 1:
-            return singles[0]
-        stacked = _seeded(seeds[0], BACKBONES[module], n_features, n_classes, n_models=len(seeds), **options)
-        with torch.no_grad():
-            for name, parameter in stacked.named_parameters():
-                parameter.copy_(torch.cat([single.get_parameter(name) for single in singles]))
-        return stacked
+        return stacked(partial(_from_name, module, n_features, n_classes, options), seeds)
     sizes = {"n_features": n_features, "n_classes": n_classes}
     wanted = inspect.signature(module).parameters
     sizes = {name: size for name, size in sizes.items() if name in wanted and name not in options}
     own = _seeded(seeds[0], module, **sizes, **options)
     return own if isinstance(own, Backbone) else Wrapped(own)
+
+
+def stacked(make: Callable[[int], nn.Module], seeds: Sequence[int]) -> Any:
+    """`make(n_models)` with, for model m, the weights that `make(1)` gets with seeds[m].
+
+    Parameters
+    ----------
+    make : callable (n_models) -> nn.Module
+        Every parameter of the module has a leading model axis.
+    seeds : sequence of int
+
+    Returns
+    -------
+    nn.Module
+    """
+    singles = [_seeded(seed, make, 1) for seed in seeds]
+    if len(singles) == 1:
+        return singles[0]
+    whole = _seeded(seeds[0], make, len(seeds))
+    with torch.no_grad():
+        for name, parameter in whole.named_parameters():
+            parameter.copy_(torch.cat([single.get_parameter(name) for single in singles]))
+    return whole
+
+
+def _from_name(
+    name: str, n_features: int, n_classes: int, options: Mapping[str, Any], n_models: int
+) -> Backbone:
+    return BACKBONES[name](n_features, n_classes, n_models=n_models, **options)
 
 
 def _seeded(seed: int, make: Any, *args: Any, **options: Any) -> Any:

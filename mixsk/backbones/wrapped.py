@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mixsk.backbones.base import Backbone
 
@@ -14,6 +15,7 @@ class Wrapped(Backbone):
         super().__init__()
         self.stages = nn.ModuleList()
         self.head = _AloneOnModelAxis(module)
+        self.rows_interact = any(isinstance(part, _BatchNorm) for part in module.modules())
 
 
 class _AloneOnModelAxis(nn.Module):

@@ -61,6 +61,8 @@ METHODS = {
     "remix": Method("mixsk.MixupClassifier", {"label": "remix"}),
     "genlabel": Method("mixsk.GenLabelClassifier"),
     "infinite": Method("mixsk.InfiniteMixupClassifier"),
+    "amp": Method("mixsk.AMPClassifier"),
+    "lamix": Method("mixsk.LaMixClassifier"),
     # Two classifiers that everybody knows, so that a reader sees where the networks stand.
     "logreg": Method("sklearn.linear_model.LogisticRegression", {"max_iter": 1000}, standardise=True),
     "boosting": Method("sklearn.ensemble.HistGradientBoostingClassifier"),

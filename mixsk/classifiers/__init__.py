@@ -1,7 +1,15 @@
 """The scikit-learn classifiers."""
 
+from mixsk.classifiers.amp import AMPClassifier
 from mixsk.classifiers.genlabel import GenLabelClassifier
 from mixsk.classifiers.infinite import InfiniteMixupClassifier
+from mixsk.classifiers.lamix import LaMixClassifier
 from mixsk.classifiers.mixup import MixupClassifier
 
-__all__ = ["GenLabelClassifier", "InfiniteMixupClassifier", "MixupClassifier"]
+__all__ = [
+    "AMPClassifier",
+    "GenLabelClassifier",
+    "InfiniteMixupClassifier",
+    "LaMixClassifier",
+    "MixupClassifier",
+]

@@ -7,7 +7,7 @@ fails 22 of scikit-learn's checks. No maths here: that is in `mixsk.rules`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,11 +30,11 @@ from mixsk.classifiers._network import make_backbone, make_net, pick_device
 from mixsk.classifiers._params import ParamsMixin
 from mixsk.classifiers._prepare import DRAWS, DROPOUT, ORDER, WEIGHTS, Preparation
 from mixsk.classifiers._trial import try_recipe
-from mixsk.engine import MixNet, Part, TrainingBatches
+from mixsk.engine import MixNet, Part, TrainingBatches, mean_logits
 from mixsk.rules import Recipe, Rows, Spec, State, mixing_sites
 
 # What the network and its inputs are made of: fixed once it has weights.
-STRUCTURE = {"module", "hidden", "activation", "encoder", "dtype"}
+STRUCTURE = {"module", "hidden", "activation", "encoder", "dtype", "n_members"}
 
 
 class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -49,6 +49,14 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
     def _loss(self) -> Any:
         """The loss: a name or an object for the recipe."""
         return "cross_entropy"
+
+    def _objective(self) -> Any:
+        """The objective: a name or an object for the recipe."""
+        return "mixed"
+
+    def _alternate(self) -> bool:
+        """Whether every other step is trained without mixing."""
+        return False
 
     def _lam_per(self) -> str:
         """Whether lam is drawn per batch or per sample."""
@@ -186,7 +194,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         -------
         ndarray of shape (n_samples,)
         """
-        codes = self._logits(X).argmax(-1).numpy()
+        codes = self._log_proba(X).argmax(-1).numpy()
         return self.classes_[codes]
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -199,7 +207,21 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         Returns
         -------
         ndarray of shape (n_samples, n_classes), float64
-            Columns in the order of `classes_`; rows sum to 1.
+            Columns in the order of `classes_`; rows sum to 1. With several members the mean of theirs.
+        """
+        return self._log_proba(X).exp().numpy()
+
+    def predict_proba_members(self, X: Any) -> np.ndarray:
+        """Predict class probabilities by each member.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_members, n_samples, n_classes), float64
+            Columns in the order of `classes_`; their mean over the members is `predict_proba`.
         """
         return torch.softmax(self._logits(X), -1).numpy()
 
@@ -214,7 +236,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         -------
         ndarray of shape (n_samples, n_classes), float64
         """
-        return torch.log_softmax(self._logits(X), -1).numpy()
+        return self._log_proba(X).numpy()
 
     @property
     def history_(self) -> pd.DataFrame:
@@ -246,11 +268,14 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         if net is not None:
             weights = net.module_.state_dict()
             state["_weights"] = {name: value.cpu().numpy() for name, value in weights.items()}
+            aux = net.criterion_.aux.state_dict()
+            state["_aux_weights"] = {name: value.cpu().numpy() for name, value in aux.items()}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        weights = state.get("_weights")
-        super().__setstate__({name: value for name, value in state.items() if name != "_weights"})
+        weights, aux = state.get("_weights"), state.get("_aux_weights")
+        hidden = ("_weights", "_aux_weights")
+        super().__setstate__({name: value for name, value in state.items() if name not in hidden})
         if weights is not None:
             try:
                 device = pick_device(self.device)
@@ -258,9 +283,11 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
                 device = torch.device("cpu")
             fitted = type(self)(**self._fitted_params)  # set_params may have changed this estimator's own
             example = torch.zeros(2, self._width, dtype=self._dtype, device=device)
-            backbone = make_backbone(fitted, example, len(self.classes_), seed=0)
-            backbone.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
-            self.net_ = make_net(fitted, backbone).initialize()
+            n_classes, seeds = len(self.classes_), [0] * fitted.n_members
+            backbone = make_backbone(fitted, example, n_classes, seeds)
+            self.net_ = make_net(fitted, backbone, n_classes, seeds).initialize()
+            for module, values in ((backbone, weights), (self.net_.criterion_.aux, aux)):
+                module.load_state_dict({name: torch.as_tensor(value) for name, value in values.items()})
 
     # ---- the parts of fit
 
@@ -305,7 +332,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         net = self._new_net(rows, keep_weights=again)
         net.criterion.bind(train.copied, state)
         if not isinstance(self.mix, str | None) or not isinstance(self._label(), str):
-            try_recipe(net, train, f"mix={self.mix!r} with label={self._label()!r}")
+            try_recipe(net, train, self.n_members, f"mix={self.mix!r} with label={self._label()!r}")
         return train, valid, net
 
     def _keep(self, net: MixNet, epochs: list[dict[str, Any]]) -> None:
@@ -326,11 +353,18 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
 
     def _new_net(self, rows: Rows, keep_weights: bool) -> MixNet:
         """A net whose recipe is not bound yet, with new weights or those of `net_`."""
-        seed = int(self._stream(WEIGHTS).generate_state(1)[0])
+        seeds = [stream.generate_state(2).tolist() for stream in self._streams(WEIGHTS)]
+        seeds, aux_seeds = zip(*seeds, strict=True)
         self._width = rows.X.shape[1]
         if keep_weights:
-            return make_net(self, self.net_.module_)
-        return make_net(self, make_backbone(self, rows.X[:2], rows.n_classes, seed))
+            return self._remade_net(aux_seeds)
+        backbone = make_backbone(self, rows.X[:2], rows.n_classes, seeds)
+        return make_net(self, backbone, rows.n_classes, aux_seeds)
+
+    def _remade_net(self, aux_seeds: Sequence[int]) -> MixNet:
+        """A net with another recipe around the weights of `net_`."""
+        old = self.net_
+        return make_net(self, old.module_, len(self.classes_), aux_seeds, old.criterion_.aux)
 
     def _extend(self, part: Part, state: State) -> None:
         """Let the recipe of `net_` learn from more rows."""
@@ -339,7 +373,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         unpickled = not self.net_.criterion_.bound_
         if changed or unpickled:  # new numbers need a new optimiser and a new recipe around the same weights
             density, epochs = getattr(self, "density_", None), self._epochs
-            net = make_net(self, self.net_.module_).initialize()
+            net = self._remade_net([0] * self.n_members).initialize()
             label = net.criterion_.label
             if density is not None and hasattr(label, "density"):
                 label.density_ = density
@@ -354,10 +388,13 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
 
     def _batches(self, train: Part, recipe: Recipe, epochs: int) -> TrainingBatches:
         """Batches and draws for `epochs` epochs, from the streams of this call."""
-        order, draws = (np.random.default_rng(self._stream(kind)) for kind in (ORDER, DRAWS))
-        batches = TrainingBatches(train, recipe, self.batch_size, order, draws)
+        order, draws = (
+            [np.random.default_rng(stream) for stream in self._streams(kind)] for kind in (ORDER, DRAWS)
+        )
+        first = self._steps
+        batches = TrainingBatches(train, recipe, self.batch_size, order, draws, first)
         if self.mix_off:
-            recipe.hyper["mix_until"] = round((1 - self.mix_off) * epochs) * len(batches)
+            recipe.hyper["mix_until"] = first + round((1 - self.mix_off) * epochs) * len(batches)
         return batches
 
     def _train(self, train: Part, valid: Part | None, epochs: int) -> None:
@@ -369,10 +406,11 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             self.density_ = recipe.label.density_
         n_before = len(self.net_.history)
         try:
-            with self._torch_settings(int(self._stream(DROPOUT).generate_state(1)[0])):
+            with self._torch_settings(int(self._streams(DROPOUT)[0].generate_state(1)[0])):
                 self.net_.partial_fit((batches, valid), epochs=epochs)
         finally:
             self._calls += 1
+            self._steps += len(batches) * (len(self.net_.history) - n_before)
             self._epochs = [*self._epochs, *_records(self.net_.history[n_before:])]
         if self.net_.stop_ == "interrupted":
             warnings.warn("Training was interrupted; the model keeps what it has learnt.", stacklevel=3)
@@ -395,12 +433,16 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
                 torch.set_num_threads(before)
 
     def _logits(self, X: Any) -> torch.Tensor:
-        """Logits of rows X, float64 (n, C)."""
+        """Logits of rows X by each member, float64 (n_members, n, C)."""
         check_is_fitted(self)
         encoded = self._encode(X)
         rows = self._rows(encoded, np.zeros(len(encoded), np.int64), None, _device_of(self.net_))
         with self._threads():
-            return self.net_.predict_logits(Part(rows, np.arange(len(encoded))))[0].double()
+            return self.net_.predict_logits(Part(rows, np.arange(len(encoded)))).double()
+
+    def _log_proba(self, X: Any) -> torch.Tensor:
+        """Logarithm of the mean of the members' probabilities, float64 (n, C)."""
+        return torch.log_softmax(mean_logits(self._logits(X)), -1)
 
     def _spec(self, n_stages: int) -> Spec:
         """The recipe's structure and numbers."""
@@ -413,6 +455,8 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             label=self._label() if self.mix is not None else "linear",
             drop_intrusions=self.drop_intrusions,
             loss=self._loss(),
+            objective=self._objective(),
+            alternate=self._alternate(),
             hyper={
                 "alpha": self._alpha(),
                 "mix_prob": self.mix_prob,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
 import torch
 from skorch.callbacks import PrintLog
+from torch import nn
 
 from mixsk.backbones import Backbone, accepted, build, seeded
 from mixsk.classifiers._table import OPTIMIZERS
@@ -37,7 +39,7 @@ def pick_device(device: str) -> torch.device:
     return chosen
 
 
-def make_backbone(estimator: Any, example: torch.Tensor, n_classes: int, seed: int) -> Backbone:
+def make_backbone(estimator: Any, example: torch.Tensor, n_classes: int, seeds: Sequence[int]) -> Backbone:
     """The network with its initial weights, on the estimator's device.
 
     Parameters
@@ -45,25 +47,45 @@ def make_backbone(estimator: Any, example: torch.Tensor, n_classes: int, seed: i
     estimator : classifier
     example : Tensor of shape (n, F)
         A few encoded rows, to learn the width from and to try a user's module with.
-    n_classes, seed : int
+    n_classes : int
+    seeds : sequence of int
+        One for each model.
     """
     options = _prefixed(estimator, "module__")
     if isinstance(estimator.module, str):
         flat = {"hidden", "activation", "dropout"} & (accepted(estimator.module) or set())
         options.update({name: getattr(estimator, name) for name in flat})
-    backbone = build(estimator.module, example.shape[1], n_classes, options, [seed])
+    backbone = build(estimator.module, example.shape[1], n_classes, options, seeds)
     backbone = backbone.to(example.device, example.dtype)
     if not isinstance(estimator.module, str):
-        with seeded(seed):  # lazy layers get their weights now
+        with seeded(seeds[0]):  # lazy layers get their weights now
             try_module(backbone, example, n_classes)
         if next(backbone.parameters(), None) is None:
             raise ValueError(f"module={estimator.module!r} has no parameters, so nothing can be trained.")
     return backbone
 
 
-def make_net(estimator: Any, backbone: Backbone) -> MixNet:
-    """A skorch net around the backbone and the (still unbound) recipe of the estimator."""
+def make_net(
+    estimator: Any, backbone: Backbone, n_classes: int, seeds: Sequence[int], aux: nn.Module | None = None
+) -> MixNet:
+    """A skorch net around the backbone and the (still unbound) recipe of the estimator.
+
+    Parameters
+    ----------
+    estimator : classifier
+    backbone : Backbone
+    n_classes : int
+    seeds : sequence of int
+        Of the recipe's own networks, one for each model.
+    aux : nn.ModuleDict or None
+        Networks of an earlier recipe, whose weights go on.
+    """
     recipe = Recipe(estimator._spec(backbone.n_stages))
+    recipe.attach(backbone.width, n_classes, seeds)
+    some = next(backbone.parameters())
+    recipe.to(some.device, some.dtype)
+    if aux is not None and aux.state_dict().keys() == recipe.aux.state_dict().keys():
+        recipe.aux.load_state_dict(aux.state_dict())
     if getattr(recipe.loss, "lacks_offsets", False):
         backbone.shift(torch.zeros(()))  # says now if the offsets found in the end could not be kept
     plan = Plan(

@@ -201,6 +201,21 @@ NO_EFFECT: list[tuple[set[str], Callable[[Any], bool], str]] = [
         lambda self: self.early_stopping is False,
         "early_stopping=False",
     ),
+    (
+        {"reduction", "share_noise", "select", "reweight"},
+        lambda self: getattr(self, "epsilon", None) == 0,
+        "epsilon=0",
+    ),
+    (
+        {"share_noise"},
+        lambda self: self.module == "linear" or (self.module == "mlp" and not self.dropout),
+        "a network without dropout",
+    ),
+    (
+        {"detach_target", "global_on_clean"},
+        lambda self: getattr(self, "local_share", None) == 1,
+        "local_share=1",
+    ),
     ({"weight_decay"}, lambda self: "optimizer__weight_decay" in vars(self), "optimizer__weight_decay"),
     ({"lr"}, lambda self: "optimizer__lr" in vars(self), "optimizer__lr"),
     ({"weight_decay"}, lambda self: not _takes_weight_decay(self.optimizer), "an optimizer that takes none"),

@@ -36,6 +36,7 @@ class Preparation:
     # Parameters and fitted attributes of the classifier.
     encoder: Any
     encoder_: Any
+    n_members: int
     classes_: np.ndarray
     _dtype_name: str  # of the network, as fitted
 
@@ -92,10 +93,15 @@ class Preparation:
         else:
             self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._calls = 0
+        self._steps = 0
 
-    def _stream(self, kind: int) -> np.random.SeedSequence:
-        """Seed of one stream of this call: changing alpha does not change the initial weights."""
-        return np.random.SeedSequence(self._seed, spawn_key=(self._calls, kind))
+    def _streams(self, kind: int) -> list[np.random.SeedSequence]:
+        """Seeds of one stream of this call, one for each member, the first of which is that of a lone one.
+
+        Each kind has its own: changing alpha does not change the initial weights.
+        """
+        keys = [(self._calls, kind, *((member,) if member else ())) for member in range(self.n_members)]
+        return [np.random.SeedSequence(self._seed, spawn_key=key) for key in keys]
 
     def _encode(self, X: Any, y: np.ndarray | None = None) -> np.ndarray:
         """Encoded rows; labels y mean that the encoder is fitted first."""

@@ -24,6 +24,7 @@ from mixsk.densities import DENSITIES
 from mixsk.encoding import PassthroughEncoder, TableEncoder
 from mixsk.engine import SCHEDULES
 from mixsk.rules import MASKS, TARGETS
+from mixsk.rules.amp import REDUCTIONS, SELECTS
 from mixsk.rules.draw import PAIRS
 from mixsk.rules.genlabel import PRIORS
 from mixsk.rules.infinite import AXES
@@ -127,7 +128,7 @@ PARAMETERS: dict[str, Parameter] = {
         None,
         [None, StrOptions({"batch", "sample"})],
         """{"batch", "sample"} or None, default=None
-    One lam a batch or one a row. None takes the method's own: "batch" here.""",
+    One lam a batch or one a row. None takes the method's own: "sample" for AMP, else "batch".""",
     ),
     "pair": Parameter(
         "any",
@@ -206,6 +207,56 @@ PARAMETERS: dict[str, Parameter] = {
         """{"class", "pair", "both"}, default="both"
     What a mixed row is told from: the classes of the batch's other rows, those rows, or both.""",
     ),
+    "epsilon": Parameter(
+        0.002,
+        [NOT_NEGATIVE],
+        """float >= 0, default=0.002
+    How far lam is moved, times its clipped slope; 0 leaves it as drawn.""",
+    ),
+    "reduction": Parameter(
+        "sum",
+        [StrOptions(set(REDUCTIONS))],
+        """{"mean", "sum"}, default="sum"
+    Slope of each row's own loss, or of the batch mean as in the released code, which moves lam
+    next to nothing.""",
+    ),
+    "share_noise": Parameter(
+        True,
+        ["boolean"],
+        """bool, default=True
+    Whether the losses that are compared see the same dropout masks.""",
+    ),
+    "select": Parameter(
+        "max",
+        [StrOptions(set(SELECTS))],
+        """{"ascent", "max"}, default="max"
+    Train each row on the larger of its losses at the drawn and at the moved lam, or always on
+    the latter.""",
+    ),
+    "reweight": Parameter(
+        False,
+        ["boolean"],
+        """bool, default=False
+    Give more weight to the rows whose loss the move raised most, as the released code can.""",
+    ),
+    "local_share": Parameter(
+        0.5,
+        [SHARE],
+        """float in [0, 1], default=0.5
+    Weight of the two rows' labels in the target; the rest is the learnt label.""",
+    ),
+    "detach_target": Parameter(
+        False,
+        ["boolean"],
+        """bool, default=False
+    Whether the target is a constant; then the head that makes it is not trained.""",
+    ),
+    "global_on_clean": Parameter(
+        True,
+        ["boolean"],
+        """bool, default=True
+    Whether clean batches have their share of the learnt label too.""",
+    ),
     "optimizer": Parameter(
         "adam",
         [StrOptions(set(OPTIMIZERS)), _SubclassOf(Optimizer)],
@@ -274,6 +325,13 @@ PARAMETERS: dict[str, Parameter] = {
         """{"balanced"}, dict or None, default=None
     Weights of the classes, `{label: weight}`; "balanced": n / (n_classes * class count).""",
     ),
+    "n_members": Parameter(
+        1,
+        [COUNT],
+        """int >= 1, default=1
+    Networks trained as one program, each with its own weights, order of rows and draws; their
+    probabilities are averaged.""",
+    ),
     "device": Parameter(
         "auto",
         [str],
@@ -326,6 +384,14 @@ PARAMETERS: dict[str, Parameter] = {
     ),
 }
 
+
+def _doc(name: str, default: Any) -> str:
+    """The parameter's text, with the class's own default where it has one."""
+    row = PARAMETERS[name]
+    usual, own = (f"default={value!r}".replace("'", '"') for value in (row.default, default))
+    return row.doc if own == usual else row.doc.replace(usual, own, 1)
+
+
 C = TypeVar("C", bound=type)
 
 
@@ -337,6 +403,6 @@ def document(cls: C) -> C:
     cls.__signature__ = signature.replace(parameters=named)
     names = [p.name for p in named]
     cls._parameter_constraints = {name: PARAMETERS[name].allowed for name in names}
-    text = "\n".join(f"{name} : {PARAMETERS[name].doc}" for name in names)
+    text = "\n".join(f"{p.name} : {_doc(p.name, p.default)}" for p in named)
     cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").replace("{parameters}", text)
     return cls

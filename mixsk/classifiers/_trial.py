@@ -36,7 +36,7 @@ def try_module(backbone: nn.Module, example: torch.Tensor, n_classes: int) -> No
 
 
 @torch.no_grad()
-def try_recipe(net: MixNet, train: Part, name: str) -> None:
+def try_recipe(net: MixNet, train: Part, n_models: int, name: str) -> None:
     """Raise ValueError if a mask or a label fails on some rows, or gives what cannot be trained on.
 
     Parameters
@@ -45,11 +45,12 @@ def try_recipe(net: MixNet, train: Part, name: str) -> None:
         Its recipe is bound.
     train : Part
         The training rows; the first few are mixed.
+    n_models : int
     name : str
         What the message calls the mask and the label.
     """
     few = Part(train.rows, train.index[:4])
-    rngs = np.random.default_rng(0), np.random.default_rng(0)
+    rngs = [[np.random.default_rng(m) for m in range(n_models)] for _ in range(2)]
     batch = next(iter(TrainingBatches(few, net.criterion, len(few), *rngs)))
     net.module.eval()
     try:
@@ -59,8 +60,8 @@ def try_recipe(net: MixNet, train: Part, name: str) -> None:
             t, w, keep = step.target(share, step.upper(h)[1])
     except Exception as error:  # whatever a user's rule raises
         raise ValueError(f"{name} failed on a batch of {len(few)} rows: {error}. {CONTRACT}") from error
-    rows = (1, len(few))
-    parts = {"mixed rows": (h, step.h.shape), "share": (share, rows), "labels": (t, batch.y.shape)}
+    rows = (n_models, len(few))
+    parts = {"mixed rows": (h, step.clean().shape), "share": (share, rows), "labels": (t, batch.y.shape)}
     parts |= {"label weights": (w, rows), "kept rows": (keep, rows)}
     for what, (value, shape) in parts.items():
         if value is None:

@@ -91,6 +91,7 @@ class GenLabelClassifier(MixClassifier):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         class_weight: Any = None,
+        n_members: int = 1,
         device: str = "auto",
         dtype: str = "float32",
         amp: str | None = None,

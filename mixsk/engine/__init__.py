@@ -1,7 +1,7 @@
 """Training: batches on the device, the skorch net, best weights."""
 
 from mixsk.engine.iterator import CleanBatches, Part, TrainingBatches
-from mixsk.engine.net import MixNet, Plan
+from mixsk.engine.net import MixNet, Plan, mean_logits
 from mixsk.engine.schedule import SCHEDULES, make_schedule
 from mixsk.engine.snapshot import Patience, Snapshot
 
@@ -15,4 +15,5 @@ __all__ = [
     "Snapshot",
     "TrainingBatches",
     "make_schedule",
+    "mean_logits",
 ]

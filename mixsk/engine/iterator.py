@@ -68,8 +68,11 @@ class TrainingBatches:
     recipe : Recipe
         Its `draw` makes the draws; its `hyper` has alpha, mix_prob, mix_until.
     batch_size : int
-    order, draws : numpy.random.Generator
-        Separate streams, so that changing alpha does not change the order of the rows.
+    order, draws : sequences of M numpy.random.Generator
+        Two streams for each model: changing alpha does not change the order of the rows, and a model's
+        numbers do not depend on its neighbours.
+    first_step : int, default=0
+        Global number of the first step.
     """
 
     def __init__(
@@ -77,8 +80,9 @@ class TrainingBatches:
         part: Part,
         recipe: Recipe,
         batch_size: int,
-        order: np.random.Generator,
-        draws: np.random.Generator,
+        order: Sequence[np.random.Generator],
+        draws: Sequence[np.random.Generator],
+        first_step: int = 0,
     ) -> None:
         self.part = part
         self.recipe = recipe
@@ -89,7 +93,7 @@ class TrainingBatches:
         self.y = part.rows.y.cpu().numpy()
         n_classes = part.rows.n_classes
         self.one_hot = torch.eye(n_classes, dtype=part.rows.X.dtype, device=part.rows.X.device)
-        self.step = 0
+        self.step = first_step
         self._batches = self._endless()
 
     def __len__(self) -> int:
@@ -101,16 +105,20 @@ class TrainingBatches:
 
     def _endless(self) -> Iterator[Batch]:
         n_batches, width = self.slots.shape
-        steps = max(1, CHUNK // (width * (2 + self._noise_width())))
+        steps = max(1, CHUNK // (len(self.order) * width * (2 + self._noise_width())))
         if steps < n_batches:
             while True:
-                order = self.order.permutation(self.part.index)
+                order = self._orders(1)
                 for start in range(0, n_batches, steps):
-                    yield from self._chunk(order[None], slice(start, start + steps))
+                    yield from self._chunk(order, slice(start, start + steps))
         epochs = min(steps // n_batches, MAX_EPOCHS_AHEAD)
         while True:
-            order = np.stack([self.order.permutation(self.part.index) for _ in range(epochs)])
-            yield from self._chunk(order, slice(None))
+            yield from self._chunk(self._orders(epochs), slice(None))
+
+    def _orders(self, epochs: int) -> np.ndarray:
+        """The rows in the order of each epoch and model, (epochs, M, n)."""
+        shuffled = [[rng.permutation(self.part.index) for _ in range(epochs)] for rng in self.order]
+        return np.array(shuffled).swapaxes(0, 1)
 
     def _noise_width(self) -> int:
         """Uniforms a row that the mask asks for; one throwaway draw tells."""
@@ -121,24 +129,21 @@ class TrainingBatches:
         return int(np.prod(noise.shape[2:]))
 
     def _chunk(self, order: np.ndarray, batches: slice) -> Iterator[Batch]:
-        """Batches of the given part of each epoch in `order` (epochs, n)."""
+        """Batches of the given part of each epoch in `order` (epochs, M, n)."""
         slots, sizes = self.slots[batches], self.sizes[batches]
-        width = slots.shape[1]
-        index = order[:, slots].reshape(-1, width)
+        epochs, n_models = order.shape[:2]
+        index = order[:, :, slots].swapaxes(1, 2).reshape(-1, n_models, slots.shape[1])  # (S, M, B)
         y = self.y[index]
-        padding = np.tile(slots < 0, (len(order), 1))
+        padding = np.tile(slots < 0, (epochs, 1))[:, None]
         if padding.any():
             y = np.where(padding, -1, y)
         n_steps = len(index)
-        draw = None
-        if self.recipe.draw is not None:
-            steps = self.step + np.arange(n_steps)
-            draw = self.recipe.draw(self.draws, y, steps, self.recipe.hyper)
+        drawn = self._draw(y, self.step + np.arange(n_steps))
         self.step += n_steps
-        at, codes, drawn = self._upload(index), self._upload(np.maximum(y, 0)), self._tensors(draw)
-        sizes = np.tile(sizes, len(order)).tolist()
+        at, codes = self._upload(index), self._upload(np.maximum(y, 0))
+        sizes = np.tile(sizes, epochs).tolist()
         numbers = max(1, self.part.rows.X[:1].numel(), self.part.rows.n_classes)
-        group = max(1, GROUP // (width * numbers))
+        group = max(1, GROUP // (index[0].size * numbers))
         for start in range(0, n_steps, group):
             some = slice(start, start + group)
             draw_of_some = Draw(*(None if v is None else v[some] for v in drawn))
@@ -147,48 +152,61 @@ class TrainingBatches:
     def _group(self, at: Tensor, codes: Tensor, draw: Draw, sizes: list[int]) -> Iterator[Batch]:
         """Batches of a few steps: gathered together, and mixed together if the network has no part in it."""
         rows = self.part.rows
-        x = rows.X[at]
+        x = rows.X[at]  # (S, M, B, ...)
         y = self.one_hot[codes]
         if rows.w is not None:
             y = y * rows.w[at].unsqueeze(-1)
-        ahead: Mixture | None = None
+        ahead: tuple[Any, ...] = ()
         if self.recipe.ahead:
-            ahead = self.recipe.mix(Batch(x, y, draw._replace(site=0)))
-        xs, ys, draws, mixtures = (_unbind(v, len(sizes)) for v in ((x,), (y,), draw, ahead or ()))
+            flat = Draw(*(v.flatten(0, 1) if isinstance(v, Tensor) else v for v in draw))
+            mixture = self.recipe.mix(Batch(x.flatten(0, 1), y.flatten(0, 1), flat._replace(site=0)))
+            ahead = tuple(None if v is None else v.unflatten(0, at.shape[:2]) for v in mixture)
+        xs, ys, draws, mixtures = (_unbind(v, len(sizes)) for v in ((x,), (y,), draw, ahead))
         for s, size in enumerate(sizes):
             parts = [xs[s], ys[s], draws[s], mixtures[s]]
-            if size < at.shape[1]:
+            if size < at.shape[-1]:
                 parts = [tuple(_cut(v, size) for v in part) for part in parts]
-            (x_s,), (y_s,), draw_s, mixture = parts
+            (x_s,), (y_s,), draw_s, mixture_s = parts
             one = None if self.recipe.draw is None else Draw(*draw_s)
-            yield Batch(x_s, y_s, one, None, Mixture(*mixture) if mixture else None)
+            yield Batch(x_s, y_s, one, None, Mixture(*mixture_s) if mixture_s else None)
 
-    def _upload(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.part.rows.X.device)
+    def _draw(self, y: np.ndarray, steps: np.ndarray) -> Draw:
+        """The draws of S steps on the device, (S, M, ...), from each model's own generator.
 
-    def _tensors(self, draw: Draw | None) -> Draw:
-        """The draw on the device; the site stays on the host, where it chooses what is run."""
-        if draw is None:
+        The site stays on the host, where it chooses what is run.
+        """
+        if self.recipe.draw is None:
             return Draw(None, None, None)
+        each = [self.recipe.draw(rng, y[:, m], steps, self.recipe.hyper) for m, rng in enumerate(self.draws)]
+        perm, lam, site, noise, mixed = (
+            None if values[0] is None else np.stack(values, 1) for values in zip(*each, strict=True)
+        )
+        assert lam is not None
+        assert site is not None
+        sites = site[:, 0] if (site == site[:, :1]).all() else site
         # lam meets X and the labels in `lerp`, which takes one dtype only.
-        lam = torch.from_numpy(draw.lam).to(self.part.rows.X)
-        noise, mixed = (None if v is None else self._upload(v) for v in (draw.noise, draw.mixed))
-        return Draw(self._upload(draw.perm), lam, draw.site.tolist(), noise, mixed)
+        lam_like_x = torch.from_numpy(lam).to(self.part.rows.X)
+        return Draw(self._upload(perm), lam_like_x, sites.tolist(), *map(self._upload, (noise, mixed)))
+
+    def _upload(self, array: np.ndarray | None) -> Any:
+        if array is None:
+            return None
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.part.rows.X.device)
 
 
 def _unbind(values: Sequence[Any], n_steps: int) -> list[tuple[Any, ...]]:
-    """One tuple a step: of tensors (S, ...) with a model axis of 1 in front, of lists, of None as it is."""
+    """One tuple a step: of tensors (S, M, ...), of lists, of None as it is."""
     columns: list[Any] = []
     for value in values:
         if isinstance(value, Tensor):
-            columns.append(value.unsqueeze(1).unbind(0))
+            columns.append(value.unbind(0))
         else:
             columns.append([None] * n_steps if value is None else value)
     return list(zip(*columns, strict=True)) if columns else [()] * n_steps
 
 
 def _cut(value: Any, size: int) -> Any:
-    """The first `size` rows of (1, B, ...); what has no rows as it is."""
+    """The first `size` rows of (M, B, ...); what has no rows as it is."""
     return value[:, :size] if isinstance(value, Tensor) and value.ndim > 1 else value
 
 

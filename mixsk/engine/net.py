@@ -7,6 +7,7 @@ batch only if one of them listens.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -294,7 +295,7 @@ class MixNet(ClassifierMixin, NeuralNet):
         """Logits (B, C) of the batch's rows as they are: a score on mixed rows would mean nothing."""
         self._set_training(False)
         with torch.no_grad():
-            logits = self._logits(batch.x)[0]
+            logits = mean_logits(self._logits(batch.x))
         self._set_training(True)
         return logits
 
@@ -313,7 +314,7 @@ class MixNet(ClassifierMixin, NeuralNet):
             "loss": -(chosen.squeeze(-1) * w).sum(-1),
             "weight": w.sum(),
             "correct": correct.sum(-1),
-            "y_pred": logits[0],
+            "y_pred": mean_logits(logits),
         }
 
     @torch.no_grad()
@@ -323,10 +324,10 @@ class MixNet(ClassifierMixin, NeuralNet):
         return torch.cat([self._logits(x).cpu() for x, _, _ in CleanBatches(part)], 1)
 
     def evaluation_step(self, batch: Any, training: bool = False) -> Tensor:
-        """Logits (B, C) of the first model, for skorch's own scoring callbacks."""
+        """Logits (B, C) of all models together, for skorch's own scoring callbacks."""
         self._set_training(training)
         with torch.set_grad_enabled(training):
-            return self._logits(batch[0])[0]
+            return mean_logits(self._logits(batch[0]))
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
         """Parts are data sets already."""
@@ -351,13 +352,27 @@ class MixNet(ClassifierMixin, NeuralNet):
 
     def _logits(self, x: Tensor) -> Tensor:
         with self._autocast():
-            logits = self.module_(x)
+            models = getattr(self.module_, "n_models", 1)  # all see the same rows where x has but one set
+            logits = self.module_(x.expand(models, *x.shape[1:]))
         return logits.to(x.dtype)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.plan.amp is None:
             return nullcontext()
         return torch.autocast(torch.device(self.device).type, AUTOCAST[self.plan.amp])
+
+
+def mean_logits(logits: Tensor) -> Tensor:
+    """Logits (n, C) whose softmax is the mean of the models' probabilities, from logits (M, n, C).
+
+    Examples
+    --------
+    >>> torch.softmax(mean_logits(torch.tensor([[[0.2, 0.8]], [[0.4, 0.6]]]).log()), -1)
+    tensor([[0.3000, 0.7000]])
+    """
+    if len(logits) == 1:
+        return logits[0]
+    return torch.log_softmax(logits, -1).logsumexp(0) - math.log(len(logits))
 
 
 def _listens(callback: Callback, hook: str) -> bool:

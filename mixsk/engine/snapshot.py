@@ -69,8 +69,14 @@ class Patience:
         loss = loss.detach().cpu()
         if self.best_loss is None or self.waited is None:
             self.best_loss, self.waited = torch.full_like(loss, torch.inf), torch.zeros_like(loss)
-        better = loss < self.best_loss
+        better = (loss < self.best_loss) & ~self._finished()  # a finished model would have stopped alone
         self.best_loss = torch.where(better, loss, self.best_loss)
         self.waited = torch.where(better, 0.0, self.waited + 1)
         self.best_weights.update(better.to(self.best_weights.live[0].device))
-        return self.n_iter_no_change is not None and bool((self.waited >= self.n_iter_no_change).all())
+        return bool(self._finished().all())
+
+    def _finished(self) -> Tensor:
+        assert self.waited is not None
+        if self.n_iter_no_change is None:
+            return torch.zeros_like(self.waited, dtype=torch.bool)
+        return self.waited >= self.n_iter_no_change

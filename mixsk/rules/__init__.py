@@ -1,20 +1,27 @@
 """The axes of mixup training, as pure batch functions on `(M, B, ...)` tensors."""
 
+from mixsk.rules.amp import AdversarialLam
 from mixsk.rules.draw import BetaDraw, Draw
 from mixsk.rules.genlabel import GenLabel
 from mixsk.rules.infinite import InfiniteClass
 from mixsk.rules.intrusion import DropIntrusions
+from mixsk.rules.lamix import LaMix
 from mixsk.rules.loss import LOSSES, cross_entropy
 from mixsk.rules.mask import MASKS, Columns, Half, Linear
-from mixsk.rules.recipe import ILLEGAL, Batch, Mixture, Phase, Recipe, Spec, Step, mixing_sites
+from mixsk.rules.objective import OBJECTIVES
+from mixsk.rules.recipe import Phase, Recipe, mixing_sites
+from mixsk.rules.spec import ILLEGAL, Parts, Spec
 from mixsk.rules.state import Rows, State
+from mixsk.rules.step import Batch, Mixture, Step
 from mixsk.rules.target import TARGETS, LinearLabel, Logistic, Remix, smooth
 
 __all__ = [
     "ILLEGAL",
     "LOSSES",
     "MASKS",
+    "OBJECTIVES",
     "TARGETS",
+    "AdversarialLam",
     "Batch",
     "BetaDraw",
     "Columns",
@@ -23,10 +30,12 @@ __all__ = [
     "GenLabel",
     "Half",
     "InfiniteClass",
+    "LaMix",
     "Linear",
     "LinearLabel",
     "Logistic",
     "Mixture",
+    "Parts",
     "Phase",
     "Recipe",
     "Remix",

@@ -47,3 +47,8 @@ def per_model(value: float | Tensor, ndim: int) -> float | Tensor:
 def mix(h: Tensor, m: Tensor, other: Tensor) -> Tensor:
     """`m * h + (1 - m) * other`; exact where m is 0 or 1 and where a row meets itself."""
     return torch.lerp(other, h, m)
+
+
+def is_zero(value: float | Tensor) -> bool:
+    """Whether a hyper-parameter is the plain number 0; a tensor, one number a model, may be anything."""
+    return not isinstance(value, Tensor) and value == 0

@@ -26,7 +26,7 @@ class Draw(NamedTuple):
         Partner of each row within its batch. A padding row is its own partner.
     lam : float32 array of shape (S, B)
         Share of the first row, in [0, 1].
-    site : int array of shape (S,)
+    site : int array of shape (S,); of one step, an int, or a list of M if models differ
         Stage whose output is mixed; 0 is the input.
     noise : float32 array of shape (S, B, W) or None
         Uniforms in [0, 1) for hard masks.
@@ -55,6 +55,8 @@ class BetaDraw:
         Stages to draw from, uniformly, once per batch.
     noise : callable (rng, lam) -> float32 array of shape (S, B, W), or None
         The uniforms that a hard mask needs.
+    alternate : bool
+        Leave every other step, those of even global number, unmixed (LaMix, section 2.4).
 
     Examples
     --------
@@ -70,6 +72,7 @@ class BetaDraw:
         pair: str = "any",
         sites: tuple[int, ...] = (0,),
         noise: Callable[[np.random.Generator, Array], Array] | None = None,
+        alternate: bool = False,
     ) -> None:
         for name, value, allowed in (("lam_per", lam_per, LAM_PER), ("pair", pair, PAIRS)):
             if value not in allowed:
@@ -78,6 +81,7 @@ class BetaDraw:
         self.pair = pair
         self.sites = sites
         self.noise = noise
+        self.alternate = alternate
 
     def __call__(self, rng: np.random.Generator, y: Array, step: Array, hyper: Mapping[str, float]) -> Draw:
         """Draw S steps.
@@ -108,8 +112,10 @@ class BetaDraw:
         if len(self.sites) > 1:
             site = np.asarray(self.sites)[rng.integers(len(self.sites), size=n_steps)]
         mixed = None
-        if prob < 1 or np.isfinite(until):
+        if prob < 1 or np.isfinite(until) or self.alternate:
             mixed = step < until
+            if self.alternate:
+                mixed &= step % 2 == 1
             if prob < 1:
                 mixed &= rng.random(n_steps) < prob
             lam = np.where(mixed[:, None], lam, np.float32(1))

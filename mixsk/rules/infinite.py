@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mixsk.rules._choice import Choice
 
-AXES = ("class", "pair", "both")
+DIMENSIONS = {"class": (2,), "pair": (1,), "both": (2, 1)}  # of the scores (M, rows, their classes)
+AXES = tuple(DIMENSIONS)
 PRIORS = ("train", "uniform")
 
 
@@ -42,6 +43,8 @@ class InfiniteClass(Choice):
     tensor([[0.1269, 0.1269]])
     """
 
+    rows_interact = True
+
     def __init__(self, axis: str = "both", class_prior: str = "train") -> None:
         self.axis = axis
         self.class_prior = class_prior
@@ -62,18 +65,14 @@ class InfiniteClass(Choice):
         if self.class_prior == "train":
             logits = logits - self.offset_.to(logits.dtype)
         scores = logits @ t.transpose(1, 2)
-        own = scores.diagonal(dim1=1, dim2=2)
         if w is not None:
             # The diagonal stays: a row that is dropped needs a finite loss, since 0 * inf is NaN.
             gone = (w == 0).unsqueeze(1) | (w == 0).unsqueeze(2)
             own_place = torch.eye(scores.shape[1], dtype=torch.bool, device=scores.device)
             scores = scores.masked_fill(gone & ~own_place, -torch.inf)
-        loss = torch.zeros_like(own)
-        if self.axis != "pair":
-            loss = loss + torch.logsumexp(scores, 2) - own
-        if self.axis != "class":
-            loss = loss + torch.logsumexp(scores, 1) - own
-        return loss
+        # log_softmax is one kernel where logsumexp is five: half the time of a step's loss.
+        own = [torch.log_softmax(scores, dim).diagonal(dim1=1, dim2=2) for dim in DIMENSIONS[self.axis]]
+        return -sum(own[1:], start=own[0])
 
     @property
     def lacks_offsets(self) -> bool:

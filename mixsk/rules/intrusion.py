@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from mixsk.rules._shape import partner
-from mixsk.rules.target import Taps, taps_of
+from mixsk.rules.target import Taps, Wrapper
 
 BLOCK = 16384  # training rows per product
 DISTANCES = 2**21  # distances at once, 8 MB
 
 
-class DropIntrusions:
+class DropIntrusions(Wrapper):
     """Weight 0 for the mixed rows whose nearest training row has neither parent's label.
 
     The whole training fold counts, parents included. Distances are Euclidean over the standardised
@@ -30,15 +30,11 @@ class DropIntrusions:
         The target whose rows are weighted.
     """
 
-    def __init__(self, target: Any) -> None:
-        self.target = target
-        self.taps = tuple({0, *taps_of(target)})
-        self.ahead = getattr(target, "ahead", False)
+    own_taps = (0,)
 
     def bind(self, rows: Any) -> None:
         """Keep the training rows, sorted by class, ready for one product a block."""
-        if hasattr(self.target, "bind"):
-            self.target.bind(rows)
+        super().bind(rows)
         scale = torch.ones(rows.X.shape[1], dtype=rows.X.dtype, device=rows.X.device)
         for start, stop in rows.layout.blocks:
             if stop - start > 1:  # a missing indicator, of width 1, already differs by 1

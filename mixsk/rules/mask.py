@@ -4,9 +4,9 @@
 `share` (M, B) is what the label gives to the first row. `extra` is what a probe found (saliency, a
 policy's lam); these masks use none.
 
-A user's own mask is any callable with this signature. It may say `input_only = True`, `ahead =
-True` (it may be asked for many steps at once, in place of models), and have `bind(rows)` and
-`draw_noise(rng, lam)`.
+A user's own mask is any callable with this signature. It may say `input_only = True`, `fixed = True` (m has
+no slope in lam), `ahead = True` (it may be asked for many steps at once, in place of models), and have
+`bind(rows)` and `draw_noise(rng, lam)`.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Half(Choice):
     """
 
     ahead = True
+    fixed = True
 
     def __call__(
         self, h: Tensor, lam: Tensor, noise: Tensor | None = None, extra: Any = None
@@ -85,6 +86,7 @@ class Columns(Choice):
 
     input_only = True
     ahead = True
+    fixed = True
 
     def bind(self, rows: Any) -> None:
         """Learn which encoded column belongs to which original one."""

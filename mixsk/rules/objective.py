@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mixsk.rules._shape import per_model
+from mixsk.rules.amp import AdversarialLam
 from mixsk.rules.loss import cross_entropy
 
 
@@ -15,13 +17,15 @@ class Clean:
     """Cross entropy of the rows as they are: no mixing (vanilla training)."""
 
     def __call__(self, step: Any) -> Tensor:
-        logits, _ = step.upper(step.h)
+        logits, _ = step.upper(step.clean())
         t, w = step.clean_target()
         return step.mean(cross_entropy(logits, t, w), w)
 
 
 class Mixed:
     """The loss of the mixed rows (mixup and all that changes only mask, site, target or loss)."""
+
+    ahead = True
 
     def __call__(self, step: Any) -> Tensor:
         h, share = step.mixed(step.draw.lam)
@@ -42,16 +46,39 @@ class WithClean:
         >= 0; RegMixup is 1.
     """
 
+    ahead = True
+
     def __init__(self, clean_weight: float | Tensor) -> None:
         self.clean_weight = clean_weight
 
     def __call__(self, step: Any) -> Tensor:
         h, share = step.mixed(step.draw.lam)
         n_rows = h.shape[1]
-        logits, taps = step.upper(torch.cat((h, step.h), 1))
+        logits, taps = step.upper(torch.cat((h, step.clean()), 1))
         taps = {site: features[:, :n_rows] for site, features in taps.items()}
         t, w, keep = step.target(share, taps)
         loss = step.mean(step.loss(logits[:, :n_rows], t, keep), w, keep)
         t, w = step.clean_target()
         clean = step.mean(cross_entropy(logits[:, n_rows:], t, w), w)
         return loss + per_model(self.clean_weight, 1) * clean
+
+
+class Plus:
+    """`objective + clean_weight * clean`, for an objective that runs the network in its own way.
+
+    Parameters
+    ----------
+    objective : callable
+    clean_weight : float or Tensor of shape (M,)
+        >= 0.
+    """
+
+    def __init__(self, objective: Any, clean_weight: float | Tensor) -> None:
+        self.objective = objective
+        self.clean_weight = clean_weight
+
+    def __call__(self, step: Any) -> Tensor:
+        return self.objective(step) + per_model(self.clean_weight, 1) * Clean()(step)
+
+
+OBJECTIVES: dict[str, Callable[[], Any]] = {"mixed": Mixed, "adversarial_lam": AdversarialLam}

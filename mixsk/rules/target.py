@@ -5,9 +5,10 @@ times the row's sample weight (weights are part of the label). `t` (M, B, C) nee
 the recipe multiplies class weights, takes the sum as the row's weight, and divides by it. `w` (M, B)
 keeps or drops rows of the batch; None keeps all. `taps` holds the mixed rows' features by site.
 
-A user's own target is any callable with this signature; it may have `bind(rows)`, `check()` and
-`tap`, the site whose features it wants, and say `ahead = True` if it may be asked for many steps at
-once, in place of models.
+A user's own target is any callable with this signature; it may have `bind(rows)`, `check()` and `tap`, the
+site whose features it wants ("last": what the head sees), and say `ahead = True` if it may be asked for
+many steps at once, in place of models. With `aux(width, n_classes, n_models) -> nn.Module` and
+`attach(module)` it has a network of its own, trained with the classifier and absent from `predict`.
 """
 
 from __future__ import annotations
@@ -132,7 +133,22 @@ class Remix(Choice):
         return linear_label(y, perm, share), None
 
 
-class Smoothed:
+class Wrapper:
+    """A target around another one."""
+
+    own_taps: tuple[int, ...] = ()
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+        self.ahead = getattr(target, "ahead", False)
+
+    def bind(self, rows: Any) -> None:
+        """Bind the target inside."""
+        if hasattr(self.target, "bind"):
+            self.target.bind(rows)
+
+
+class Smoothed(Wrapper):
     """Label smoothing around any target: `(1 - s) t + s / C`.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture" (CVPR 2016).
@@ -146,15 +162,8 @@ class Smoothed:
     """
 
     def __init__(self, target: Any, smoothing: float | Tensor) -> None:
-        self.target = target
+        super().__init__(target)
         self.smoothing = smoothing
-        self.taps = taps_of(target)
-        self.ahead = getattr(target, "ahead", False)
-
-    def bind(self, rows: Any) -> None:
-        """Bind the target inside."""
-        if hasattr(self.target, "bind"):
-            self.target.bind(rows)
 
     def __call__(
         self, y: Tensor, perm: Tensor, share: Tensor, lam: Tensor, taps: Taps, state: Any
@@ -163,10 +172,12 @@ class Smoothed:
         return smooth(t, self.smoothing), w
 
 
-def taps_of(target: Any) -> tuple[int, ...]:
-    """Sites whose features a target needs: its `tap`, or those of the targets it wraps."""
+def taps_of(target: Any, n_stages: int) -> tuple[int, ...]:
+    """Sites whose features a target needs: its `tap` ("last": what the head sees), or those it wraps."""
+    if isinstance(target, Wrapper):
+        return tuple(sorted({*target.own_taps, *taps_of(target.target, n_stages)}))
     tap = getattr(target, "tap", None)
-    return getattr(target, "taps", () if tap is None else (tap,))
+    return () if tap is None else (n_stages,) if tap == "last" else (tap,)
 
 
 def smooth(t: Tensor, smoothing: float | Tensor) -> Tensor:

@@ -1,0 +1,75 @@
+"""What a recipe is made of, and which choices do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The structure of a recipe: names and objects, no numbers that could be stacked.
+
+    `mix=None` is vanilla training. `sites` are the stages where mixing may happen; `n_stages` counts
+    the network's hidden stages (0: it can be mixed at its input only). With `alternate` every other
+    step is trained without mixing.
+    """
+
+    mix: Any = "linear"
+    sites: tuple[int, ...] = (0,)
+    n_stages: int = 0
+    lam_per: str = "batch"
+    pair: str = "any"
+    label: Any = "linear"
+    drop_intrusions: bool = False
+    loss: Any = "cross_entropy"
+    objective: Any = "mixed"
+    alternate: bool = False
+    hyper: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Parts(NamedTuple):
+    """A spec and the rule objects that it names; `taps` are the sites that the label reads."""
+
+    spec: Spec
+    mask: Any
+    label: Any
+    objective: Any
+    taps: tuple[int, ...]
+
+
+# (what is wrong, when, what to do): every illegal combination, each one clear error.
+ILLEGAL: list[tuple[str, Callable[[Parts], bool], str]] = [
+    (
+        "mix={mix} exchanges columns of the input, but mix_at asks for a hidden stage",
+        lambda p: getattr(p.mask, "input_only", False) and p.spec.sites != (0,),
+        "Use mix_at='input', or mix='linear' for hidden stages.",
+    ),
+    (
+        "label={label} looks at the mixed rows of an early stage, but mix_at asks for a later one",
+        lambda p: any(tap < max(p.spec.sites) for tap in p.taps),
+        "A density cannot lie below the site that is mixed: use mix_at='input'.",
+    ),
+    (
+        "label={label} looks at a stage that this network does not have",
+        lambda p: any(tap > p.spec.n_stages for tap in p.taps),
+        "Use a stage from 0 (the input) to its last hidden one.",
+    ),
+    (
+        "drop_intrusions=True compares mixed rows with training rows at the input, but mix_at asks for "
+        "a later stage",
+        lambda p: p.spec.drop_intrusions and p.spec.sites != (0,),
+        "Use mix_at='input'.",
+    ),
+    (
+        "mix={mix} does not change smoothly with lam, so the loss has no slope in lam for AMP to follow",
+        lambda p: getattr(p.objective, "moves_lam", False) and getattr(p.mask, "fixed", False),
+        "Use mix='linear'.",
+    ),
+    (
+        "label={label} is trained with the network, but AMP holds the label fixed while lam moves",
+        lambda p: getattr(p.objective, "moves_lam", False) and hasattr(p.label, "aux"),
+        "Use another label, or a classifier other than AMPClassifier.",
+    ),
+]
