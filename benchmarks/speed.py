@@ -17,6 +17,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -161,13 +162,9 @@ def members(turns: int, epochs: int = 40) -> None:
     """Eight members trained together against one alone, on 1000 rows."""
     X, y = table(1000)
     for hidden, bar in (((16, 16), 3.0), ((64, 64), 6.0), ((128, 128), None)):
-        runs = {
-            f"{m} member{'s' * (m > 1)} of 2 x {hidden[0]}": (
-                lambda fit=ours(MixupClassifier, epochs, hidden=hidden, n_members=m): fit(X, y)
-            )
-            for m in (1, 8)
-        }
-        one, eight = runs
+        one, eight = (f"{m} of 2 x {hidden[0]}" for m in ("1 member", "8 members"))
+        alone, together = (ours(MixupClassifier, epochs, hidden=hidden, n_members=m) for m in (1, 8))
+        runs = {one: partial(alone, X, y), eight: partial(together, X, y)}
         bars = {} if bar is None else {eight: bar}
         report("members, 1000 rows, fit included", take_turns(runs, turns), one, epochs * 8, bars)
 

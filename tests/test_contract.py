@@ -32,6 +32,7 @@ from mixsk.rules import (
     Parts,
     Recipe,
     Rows,
+    Sizes,
     Spec,
     State,
     mixing_sites,
@@ -189,7 +190,7 @@ def bound(spec, weighted=False, seeds=ALL):
     """A recipe that has seen the table."""
     class_weight = torch.tensor([0.5, 1.0, 3.0]).double() if weighted else None
     recipe = Recipe(spec)
-    recipe.attach(WIDTH, N_CLASSES, seeds)
+    recipe.attach(Sizes(LAYOUT.n_encoded, WIDTH, N_CLASSES, len(seeds)), seeds)
     recipe.double()
     recipe.bind(table, State(table().class_counts(), class_weight, weighted))
     return recipe

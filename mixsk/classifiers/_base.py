@@ -285,7 +285,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             example = torch.zeros(2, self._width, dtype=self._dtype, device=device)
             n_classes, seeds = len(self.classes_), [0] * fitted.n_members
             backbone = make_backbone(fitted, example, n_classes, seeds)
-            self.net_ = make_net(fitted, backbone, n_classes, seeds).initialize()
+            self.net_ = make_net(fitted, backbone, self._width, n_classes, seeds).initialize()
             for module, values in ((backbone, weights), (self.net_.criterion_.aux, aux)):
                 module.load_state_dict({name: torch.as_tensor(value) for name, value in values.items()})
 
@@ -359,12 +359,12 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         if keep_weights:
             return self._remade_net(aux_seeds)
         backbone = make_backbone(self, rows.X[:2], rows.n_classes, seeds)
-        return make_net(self, backbone, rows.n_classes, aux_seeds)
+        return make_net(self, backbone, self._width, rows.n_classes, aux_seeds)
 
     def _remade_net(self, aux_seeds: Sequence[int]) -> MixNet:
         """A net with another recipe around the weights of `net_`."""
         old = self.net_
-        return make_net(self, old.module_, len(self.classes_), aux_seeds, old.criterion_.aux)
+        return make_net(self, old.module_, self._width, len(self.classes_), aux_seeds, old.criterion_.aux)
 
     def _extend(self, part: Part, state: State) -> None:
         """Let the recipe of `net_` learn from more rows."""

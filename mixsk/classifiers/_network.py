@@ -16,7 +16,7 @@ from mixsk.backbones import Backbone, accepted, build, seeded
 from mixsk.classifiers._table import OPTIMIZERS
 from mixsk.classifiers._trial import try_module
 from mixsk.engine import MixNet, Plan
-from mixsk.rules import Recipe
+from mixsk.rules import Recipe, Sizes
 
 
 def pick_device(device: str) -> torch.device:
@@ -66,7 +66,12 @@ def make_backbone(estimator: Any, example: torch.Tensor, n_classes: int, seeds: 
 
 
 def make_net(
-    estimator: Any, backbone: Backbone, n_classes: int, seeds: Sequence[int], aux: nn.Module | None = None
+    estimator: Any,
+    backbone: Backbone,
+    n_inputs: int,
+    n_classes: int,
+    seeds: Sequence[int],
+    aux: nn.Module | None = None,
 ) -> MixNet:
     """A skorch net around the backbone and the (still unbound) recipe of the estimator.
 
@@ -74,14 +79,14 @@ def make_net(
     ----------
     estimator : classifier
     backbone : Backbone
-    n_classes : int
+    n_inputs, n_classes : int
     seeds : sequence of int
         Of the recipe's own networks, one for each model.
     aux : nn.ModuleDict or None
         Networks of an earlier recipe, whose weights go on.
     """
     recipe = Recipe(estimator._spec(backbone.n_stages))
-    recipe.attach(backbone.width, n_classes, seeds)
+    recipe.attach(Sizes(n_inputs, backbone.width, n_classes, backbone.n_models), seeds)
     some = next(backbone.parameters())
     recipe.to(some.device, some.dtype)
     if aux is not None and aux.state_dict().keys() == recipe.aux.state_dict().keys():

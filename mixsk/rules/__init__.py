@@ -10,7 +10,7 @@ from mixsk.rules.loss import LOSSES, cross_entropy
 from mixsk.rules.mask import MASKS, Columns, Half, Linear
 from mixsk.rules.objective import OBJECTIVES
 from mixsk.rules.recipe import Phase, Recipe, mixing_sites
-from mixsk.rules.spec import ILLEGAL, Parts, Spec
+from mixsk.rules.spec import ILLEGAL, Parts, Sizes, Spec
 from mixsk.rules.state import Rows, State
 from mixsk.rules.step import Batch, Mixture, Step
 from mixsk.rules.target import TARGETS, LinearLabel, Logistic, Remix, smooth
@@ -40,6 +40,7 @@ __all__ = [
     "Recipe",
     "Remix",
     "Rows",
+    "Sizes",
     "Spec",
     "State",
     "Step",

@@ -62,9 +62,9 @@ class LaMix(Choice):
         """Whether batches that are not mixed are labelled by this target too."""
         return self.global_on_clean
 
-    def aux(self, width: int, n_classes: int, n_models: int) -> nn.Module:
-        """The second head, for features (M, B, width)."""
-        return StackedLinear(width, n_classes, n_models)
+    def aux(self, sizes: Any) -> nn.Module:
+        """The second head."""
+        return StackedLinear(sizes.features, sizes.classes, sizes.models)
 
     def attach(self, aux: nn.Module) -> None:
         """Take the head that the recipe trains."""

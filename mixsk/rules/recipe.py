@@ -25,7 +25,7 @@ from mixsk.rules.intrusion import DropIntrusions
 from mixsk.rules.loss import LOSSES
 from mixsk.rules.mask import MASKS
 from mixsk.rules.objective import OBJECTIVES, Clean, Mixed, Plus, WithClean
-from mixsk.rules.spec import ILLEGAL, Parts, Spec
+from mixsk.rules.spec import ILLEGAL, Parts, Sizes, Spec
 from mixsk.rules.state import Rows, State
 from mixsk.rules.step import Batch, Mixture, Step
 from mixsk.rules.target import TARGETS, Smoothed, taps_of
@@ -152,32 +152,31 @@ class Recipe(nn.Module):
         noise = getattr(self.mask, "draw_noise", None)
         self.draw = BetaDraw(spec.lam_per, spec.pair, spec.sites, noise, spec.alternate)
 
-    def attach(self, width: int | None, n_classes: int, seeds: Sequence[int]) -> None:
-        """Make the networks that the label trains beside the classifier, one model per seed.
+    def attach(self, sizes: Sizes, seeds: Sequence[int]) -> None:
+        """Make the networks that the rules train beside the classifier.
 
         Parameters
         ----------
-        width : int or None
-            Of the features that the network's head sees; None if they cannot be had.
-        n_classes : int
+        sizes : Sizes
         seeds : sequence of int
             Initial weights of model m are those it would get alone with seeds[m].
 
         Raises
         ------
         ValueError
-            If the label needs features that cannot be had.
+            If a rule needs features that cannot be had.
         """
-        if hasattr(self.label, "aux"):
-            if width is None:
-                raise ValueError(
-                    f"label={_name(self.spec.label)} reads the features that the network's head sees, and "
-                    "this module shows none. Use module='mlp' or 'linear', or a Backbone of stages and "
-                    "a head that states its width."
-                )
-            make = partial(self.label.aux, width, n_classes)
-            self.aux["label"] = stacked(make, seeds)
-            self.label.attach(self.aux["label"])
+        for axis in ("label", "objective"):
+            rule = getattr(self, axis)
+            if hasattr(rule, "aux"):
+                if sizes.features is None:
+                    raise ValueError(
+                        f"{type(rule).__name__} reads the features that the network's head sees, and this "
+                        "module shows none. Use module='mlp' or 'linear', or a Backbone of stages and a head "
+                        "that states its width."
+                    )
+                self.aux[axis] = stacked(partial(_network_of, rule, sizes), seeds)
+                rule.attach(self.aux[axis])
 
     def bind(self, rows: Callable[[], Rows], state: State) -> None:
         """Learn from the training rows, once a fit: densities, columns, counts.
@@ -245,6 +244,11 @@ class Recipe(nn.Module):
     def forward(self, net: Any, batch: Batch, objective: Callable[[Any], Tensor] | None = None) -> Tensor:
         """Loss of one step, one per model: Tensor of shape (M,)."""
         return (objective or self.objective)(Step(self, net, batch))
+
+
+def _network_of(rule: Any, sizes: Sizes, n_models: int) -> nn.Module:
+    network: nn.Module = rule.aux(sizes._replace(models=n_models))
+    return network
 
 
 class _Input:

@@ -29,6 +29,24 @@ class Spec:
     hyper: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Sizes(NamedTuple):
+    """What a rule's own network is built from.
+
+    Attributes
+    ----------
+    inputs : int
+        Columns of the encoded rows.
+    features : int or None
+        Width of what the classifier's head sees; None if it cannot be had.
+    classes, models : int
+    """
+
+    inputs: int
+    features: int | None
+    classes: int
+    models: int
+
+
 class Parts(NamedTuple):
     """A spec and the rule objects that it names; `taps` are the sites that the label reads."""
 

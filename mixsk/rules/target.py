@@ -7,7 +7,7 @@ keeps or drops rows of the batch; None keeps all. `taps` holds the mixed rows' f
 
 A user's own target is any callable with this signature; it may have `bind(rows)`, `check()` and `tap`, the
 site whose features it wants ("last": what the head sees), and say `ahead = True` if it may be asked for
-many steps at once, in place of models. With `aux(width, n_classes, n_models) -> nn.Module` and
+many steps at once, in place of models. With `aux(sizes) -> nn.Module` (`mixsk.rules.Sizes`) and
 `attach(module)` it has a network of its own, trained with the classifier and absent from `predict`.
 """
 
