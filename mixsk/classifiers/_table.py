@@ -28,6 +28,7 @@ from mixsk.rules.amp import REDUCTIONS, SELECTS
 from mixsk.rules.draw import PAIRS
 from mixsk.rules.genlabel import PRIORS
 from mixsk.rules.infinite import AXES
+from mixsk.rules.latent import HEADS
 
 ENCODERS = {"auto": TableEncoder, "passthrough": PassthroughEncoder}
 OPTIMIZERS = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD}
@@ -182,6 +183,38 @@ PARAMETERS: dict[str, Parameter] = {
     Class-conditional density that relabels: a Gaussian per class, or an object with
     `fit(Z, y)` and `log_prob(z) -> (n, n_classes)`.""",
     ),
+    "density_at": Parameter(
+        "input",
+        [StrOptions({"input", "last"}), Interval(Integral, 0, None, closed="left")],
+        """{"input", "last"} or int, default="input"
+    What the density describes: the encoded rows, or the output of a stage of the network.""",
+    ),
+    "density_schedule": Parameter(
+        "once",
+        [StrOptions({"once", "warmup", "online"})],
+        """{"once", "warmup", "online"}, default="once"
+    When the density is fitted: once before training, to the input; once after a warm-up, to
+    features, whereupon only what lies above them is trained; or with every batch, as Gaussians
+    of the features.""",
+    ),
+    "warmup": Parameter(
+        0.2,
+        [Interval(Real, 0, 1, closed="neither")],
+        """float in (0, 1), default=0.2
+    Share of `max_epochs` trained without mixing before features are described.""",
+    ),
+    "head": Parameter(
+        "fresh",
+        [StrOptions(set(HEADS))],
+        """{"fresh", "keep"}, default="fresh"
+    Whether what lies above the features starts anew after the warm-up.""",
+    ),
+    "memory": Parameter(
+        0.9,
+        [Interval(Real, 0, 1, closed="left")],
+        """float in [0, 1), default=0.9
+    Weight of the old means and variances when an online density meets a batch.""",
+    ),
     "gamma": Parameter(
         0.5,
         [SHARE],
@@ -192,7 +225,7 @@ PARAMETERS: dict[str, Parameter] = {
         None,
         [None, COUNT],
         """int or None, default=None
-    Keep only the k likeliest classes of the posterior.""",
+    Keep only the k likeliest classes of the posterior. None: all, or 2 if the density is online.""",
     ),
     "class_prior": Parameter(
         "train",
