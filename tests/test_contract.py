@@ -5,9 +5,10 @@ or per sample, each pairing, all batches mixed or half of them), so every recipe
 """
 
 import re
+import warnings
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -29,6 +30,8 @@ from mixsk.rules import (
     Draw,
     GenLabel,
     LaMix,
+    LatentGenLabel,
+    OnlineGenLabel,
     Parts,
     Recipe,
     Rows,
@@ -78,7 +81,13 @@ class NearestMean:
         return (linear + linear.sum(-1, keepdim=True) * torch.softmax(-distance, -1)) / 2, None
 
 
-OBJECTS = {"genlabel": GenLabel, "lamix": LaMix}  # labels that a classifier of their own stands for
+# Labels that a classifier of their own stands for; without memory, an online density is the same each time.
+OBJECTS = {
+    "genlabel": GenLabel,
+    "latent": LatentGenLabel,
+    "online": partial(OnlineGenLabel, memory=0),
+    "lamix": LaMix,
+}
 
 
 # --- the product --------------------------------------------------------------------------------------
@@ -155,6 +164,7 @@ OWN = [
     and not reasons(structure)
     and not structure.label_smoothing
 ]
+PER_MODEL = ("lamix", "latent", "online")  # what these labels know differs between stacked models
 DRAWS = list(product(["batch", "sample"], PAIRS, [1.0, 0.5]))
 ALL = tuple(range(len(DRAWS)))  # a seed for each model of the stack
 
@@ -190,9 +200,14 @@ def bound(spec, weighted=False, seeds=ALL):
     """A recipe that has seen the table."""
     class_weight = torch.tensor([0.5, 1.0, 3.0]).double() if weighted else None
     recipe = Recipe(spec)
-    recipe.attach(Sizes(LAYOUT.n_encoded, WIDTH, N_CLASSES, len(seeds)), seeds)
+    recipe.attach(Sizes(LAYOUT.n_encoded, (LAYOUT.n_encoded, WIDTH, WIDTH), N_CLASSES, len(seeds)), seeds)
     recipe.double()
     recipe.bind(table, State(table().class_counts(), class_weight, weighted))
+    if hasattr(recipe.label, "learn"):  # what its second phase starts with
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # 8 features are many for 6 rows
+            features = network(seeds).lower(table().X.expand(len(seeds), -1, -1), N_STAGES)
+            recipe.label.learn(features, table())
     return recipe
 
 
@@ -263,7 +278,7 @@ def assert_same_step(actual, expected):
 # --- the list -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_recipes", [6816], ids="{} recipes".format)
+@pytest.mark.parametrize("n_recipes", [10080], ids="{} recipes".format)
 def test_the_product_of_all_names_has_a_known_number_of_legal_recipes(n_recipes):
     assert len(LEGAL) * len(DRAWS) == n_recipes
 
@@ -289,7 +304,7 @@ def test_an_illegal_recipe_raises_one_value_error_that_says_what_and_what_to_do(
     assert len(illegal) + len(LEGAL) == len(PRODUCT)
     remedy = {what: text for what, _, text in ILLEGAL}
     for structure in illegal:
-        label = OBJECTS[structure.label].__name__ if structure.label in OBJECTS else repr(structure.label)
+        label = type(structure.spec().label).__name__ if structure.label in OBJECTS else repr(structure.label)
         first = reasons(structure)[0]
         expected = first.format(mix=repr(structure.mask), label=label) + ". " + remedy[first]
         assert "use " in expected.lower()
@@ -352,7 +367,7 @@ def test_stacked_models_get_the_losses_and_gradients_they_get_alone(structure):
     losses, gradients = step(recipe, network(), batch)
     for m in range(len(DRAWS)):
         alone = mapped(batch, lambda v, m=m: v[m : m + 1])
-        one = bound(structure.spec(), weighted, (m,)) if recipe.aux else recipe
+        one = bound(structure.spec(), weighted, (m,)) if structure.label in PER_MODEL else recipe
         assert_same_step(
             (losses[m : m + 1], [g[m : m + 1] for g in gradients]), step(one, network((m,)), alone)
         )
@@ -437,7 +452,13 @@ def relabelled(structure, **labels):
 
 def linearly(structure):
     """The recipe's spec with a label that is the linear one if the classifier's own number says so."""
-    return relabelled(structure, genlabel=GenLabel(gamma=0), lamix=LaMix(local_share=1))
+    return relabelled(
+        structure,
+        genlabel=GenLabel(gamma=0),
+        latent=LatentGenLabel(gamma=0),
+        online=OnlineGenLabel(gamma=0),
+        lamix=LaMix(local_share=1),
+    )
 
 
 @every_cross_entropy_recipe

@@ -1,7 +1,7 @@
 """Networks as stages."""
 
 from mixsk.backbones.base import Backbone, StackedLayerNorm, StackedLinear
-from mixsk.backbones.build import BACKBONES, accepted, build, seeded, stacked
+from mixsk.backbones.build import BACKBONES, accepted, build, renew, seeded, stacked
 from mixsk.backbones.linear import Linear
 from mixsk.backbones.mlp import ACTIVATIONS, MLP
 from mixsk.backbones.wrapped import Wrapped
@@ -17,6 +17,7 @@ __all__ = [
     "Wrapped",
     "accepted",
     "build",
+    "renew",
     "seeded",
     "stacked",
 ]

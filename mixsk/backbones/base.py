@@ -10,6 +10,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 
 class Backbone(nn.Module):
@@ -22,8 +23,8 @@ class Backbone(nn.Module):
         Maps the last stage's features to logits.
     n_models : int
         Networks stacked.
-    width : int or None
-        Of the features that the head sees; None if they cannot be had.
+    widths : tuple of int or None
+        Of the input and of each stage's output; None if they cannot be had.
     rows_interact : bool
         Whether a row's logits depend on the other rows of its batch, as with batch normalisation.
     """
@@ -31,7 +32,7 @@ class Backbone(nn.Module):
     stages: nn.ModuleList
     head: nn.Module
     n_models = 1
-    width: int | None = None
+    widths: tuple[int, ...] | None = None
     rows_interact = False
 
     @property
@@ -44,6 +45,10 @@ class Backbone(nn.Module):
         for stage in self.stages[start:site] if site > start else ():
             x = stage(x)
         return x
+
+    def above(self, site: int) -> list[nn.Module]:
+        """The parts that turn features at `site` into logits."""
+        return [*self.stages[site:], self.head]
 
     def upper(self, h: Tensor, site: int, taps: tuple[int, ...] = ()) -> tuple[Tensor, dict[int, Tensor]]:
         """Logits (M, B, C) from features at `site`, and the features at the sites in `taps`."""
@@ -77,6 +82,11 @@ class Backbone(nn.Module):
         last.bias += offset
 
 
+def rows_interact(module: nn.Module) -> bool:
+    """Whether a module normalises by its batch, or keeps statistics of it."""
+    return any(isinstance(part, _NormBase) for part in module.modules())
+
+
 class StackedLinear(nn.Module):
     """M linear layers as one `baddbmm`, with weights (M, in, out).
 
@@ -95,10 +105,18 @@ class StackedLinear(nn.Module):
     def __init__(self, n_in: int, n_out: int, n_models: int = 1) -> None:
         super().__init__()
         self.narrow = 4 * n_out < n_in
-        bound = 1 / math.sqrt(n_in)
+        self.bound = 1 / math.sqrt(n_in)
         shape = (n_models, n_out, n_in) if self.narrow else (n_models, n_in, n_out)
-        self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(n_models, 1, n_out).uniform_(-bound, bound))
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.empty(n_models, 1, n_out))
+        for model in range(n_models):
+            self.reset_model(model)
+
+    @torch.no_grad()
+    def reset_model(self, model: int) -> None:
+        """Give one of the models new initial weights."""
+        for parameter in (self.weight, self.bias):
+            parameter[model].uniform_(-self.bound, self.bound)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (M, B, in) to (M, B, out)."""
@@ -117,6 +135,11 @@ class StackedLayerNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(n_models, 1, width))
         self.bias = nn.Parameter(torch.zeros(n_models, 1, width))
+
+    @torch.no_grad()
+    def reset_model(self, model: int) -> None:
+        """Let one of the models scale and shift nothing."""
+        self.weight[model], self.bias[model] = 1, 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axis of x (M, B, width)."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mixsk.backbones.base import Backbone
+from mixsk.backbones.base import Backbone, rows_interact
 from mixsk.backbones.linear import Linear
 from mixsk.backbones.mlp import MLP
 from mixsk.backbones.wrapped import Wrapped
@@ -76,15 +76,20 @@ def build(
             f"of {sorted(BACKBONES)}, or one model."
         )
     if isinstance(module, nn.Module):
-        copy = deepcopy(module)
-        return copy if isinstance(copy, Backbone) else Wrapped(copy)
+        return _as_backbone(deepcopy(module))
     if isinstance(module, str):
         return stacked(partial(_from_name, module, n_features, n_classes, options), seeds)
     sizes = {"n_features": n_features, "n_classes": n_classes}
     wanted = inspect.signature(module).parameters
     sizes = {name: size for name, size in sizes.items() if name in wanted and name not in options}
-    own = _seeded(seeds[0], module, **sizes, **options)
-    return own if isinstance(own, Backbone) else Wrapped(own)
+    return _as_backbone(_seeded(seeds[0], module, **sizes, **options))
+
+
+def _as_backbone(module: nn.Module) -> Backbone:
+    """A user's own network as a backbone that knows whether its rows see each other."""
+    backbone = module if isinstance(module, Backbone) else Wrapped(module)
+    backbone.rows_interact |= rows_interact(module)
+    return backbone
 
 
 def stacked(make: Callable[[int], nn.Module], seeds: Sequence[int]) -> Any:
@@ -108,6 +113,17 @@ def stacked(make: Callable[[int], nn.Module], seeds: Sequence[int]) -> Any:
         for name, parameter in whole.named_parameters():
             parameter.copy_(torch.cat([single.get_parameter(name) for single in singles]))
     return whole
+
+
+def renew(parts: Sequence[nn.Module], seeds: Sequence[int]) -> None:
+    """Give parts of a network new initial weights, those of model m from seeds[m]."""
+    for model, seed in enumerate(seeds):
+        with seeded(seed):
+            for part in nn.ModuleList(parts).modules():
+                if hasattr(part, "reset_model"):
+                    part.reset_model(model)
+                elif model == 0 and hasattr(part, "reset_parameters"):  # a user's own network stands alone
+                    part.reset_parameters()
 
 
 def _from_name(

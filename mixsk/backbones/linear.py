@@ -13,5 +13,5 @@ class Linear(Backbone):
     def __init__(self, n_features: int, n_classes: int, *, n_models: int = 1) -> None:
         super().__init__()
         self.stages = nn.ModuleList()
-        self.n_models, self.width = n_models, n_features
+        self.n_models, self.widths = n_models, (n_features,)
         self.head = StackedLinear(n_features, n_classes, n_models)

@@ -91,6 +91,6 @@ class MLP(Backbone):
             Layer(n_in, n_out, activation, dropout if k else 0.0, norm, n_models)
             for k, (n_in, n_out) in enumerate(zip(widths[:-1], hidden, strict=True))
         )
-        self.n_models, self.width = n_models, widths[-1]
+        self.n_models, self.widths = n_models, widths
         head = StackedLinear(widths[-1], n_classes, n_models)
         self.head = nn.Sequential(nn.Dropout(dropout), head) if dropout else head

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from mixsk.backbones.base import Backbone
+from mixsk.backbones.base import Backbone, rows_interact
 
 
 class Wrapped(Backbone):
@@ -15,7 +14,7 @@ class Wrapped(Backbone):
         super().__init__()
         self.stages = nn.ModuleList()
         self.head = _AloneOnModelAxis(module)
-        self.rows_interact = any(isinstance(part, _BatchNorm) for part in module.modules())
+        self.rows_interact = rows_interact(module)
 
 
 class _AloneOnModelAxis(nn.Module):

@@ -332,7 +332,8 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         net = self._new_net(rows, keep_weights=again)
         net.criterion.bind(train.copied, state)
         if not isinstance(self.mix, str | None) or not isinstance(self._label(), str):
-            try_recipe(net, train, self.n_members, f"mix={self.mix!r} with label={self._label()!r}")
+            if not hasattr(net.criterion.label, "phases"):  # a label of later features cannot be tried yet
+                try_recipe(net, train, self.n_members, f"mix={self.mix!r} with label={self._label()!r}")
         return train, valid, net
 
     def _keep(self, net: MixNet, epochs: list[dict[str, Any]]) -> None:
@@ -379,8 +380,8 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
                 label.density_ = density
             elif hasattr(label, "bind"):
                 raise ValueError(
-                    f"label={self.label!r} was bound to rows that are gone, after a pickle or set_params, so "
-                    "partial_fit cannot go on with it. Use fit."
+                    f"label={self._label()!r} was bound to rows that are gone, after a pickle or "
+                    "set_params, so partial_fit cannot go on with it. Use fit."
                 )
             net.criterion_.state.class_counts = torch.as_tensor(self._class_counts).to(state.class_counts)
             self._keep(net, epochs)
@@ -402,13 +403,13 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         recipe = self.net_.criterion_
         batches = self._batches(train, recipe, epochs)
         self._class_counts = recipe.state.class_counts.cpu().numpy()
-        if hasattr(recipe.label, "density_"):
-            self.density_ = recipe.label.density_
         n_before = len(self.net_.history)
         try:
             with self._torch_settings(int(self._streams(DROPOUT)[0].generate_state(1)[0])):
                 self.net_.partial_fit((batches, valid), epochs=epochs)
         finally:
+            if hasattr(recipe.label, "density_"):
+                self.density_ = recipe.label.density_
             self._calls += 1
             self._steps += len(batches) * (len(self.net_.history) - n_before)
             self._epochs = [*self._epochs, *_records(self.net_.history[n_before:])]

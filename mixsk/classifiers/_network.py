@@ -86,7 +86,7 @@ def make_net(
         Networks of an earlier recipe, whose weights go on.
     """
     recipe = Recipe(estimator._spec(backbone.n_stages))
-    recipe.attach(Sizes(n_inputs, backbone.width, n_classes, backbone.n_models), seeds)
+    recipe.attach(Sizes(n_inputs, backbone.widths, n_classes, backbone.n_models), seeds)
     some = next(backbone.parameters())
     recipe.to(some.device, some.dtype)
     if aux is not None and aux.state_dict().keys() == recipe.aux.state_dict().keys():

@@ -186,11 +186,16 @@ MIXING = {
     "mix_at", "alpha", "lam_per", "pair", "mix_prob", "mix_off", "label", "drop_intrusions", "clean_weight",
 }  # fmt: skip
 
+# What only mixed rows are asked of: Infinite Class Mixup's loss and LaMix's label meet clean rows, too.
+MIXED_ONLY = MIXING | {
+    "epsilon", "reduction", "share_noise", "select", "reweight", "density", "gamma", "top_k", "memory",
+}  # fmt: skip
+
 # (parameters, when they do nothing, the reason as the message says it)
 NO_EFFECT: list[tuple[set[str], Callable[[Any], bool], str]] = [
     (MIXING, lambda self: self.mix is None, "mix=None"),
-    (MIXING - {"mix_prob", "clean_weight"}, lambda self: self.mix_prob == 0, "mix_prob=0"),
-    (MIXING - {"mix_off", "clean_weight"}, lambda self: self.mix_off == 1, "mix_off=1"),
+    (MIXED_ONLY - {"mix_prob", "clean_weight"}, lambda self: self.mix_prob == 0, "mix_prob=0"),
+    (MIXED_ONLY - {"mix_off", "clean_weight"}, lambda self: self.mix_off == 1, "mix_off=1"),
     (
         {"hidden", "activation", "dropout"},
         lambda self: self.module != "mlp",
@@ -215,6 +220,21 @@ NO_EFFECT: list[tuple[set[str], Callable[[Any], bool], str]] = [
         {"detach_target", "global_on_clean"},
         lambda self: getattr(self, "local_share", None) == 1,
         "local_share=1",
+    ),
+    (
+        {"warmup", "head"},
+        lambda self: getattr(self, "density_schedule", None) in ("once", "online"),
+        "a density_schedule other than 'warmup'",
+    ),
+    (
+        {"memory"},
+        lambda self: getattr(self, "density_schedule", None) in ("once", "warmup"),
+        "a density_schedule other than 'online'",
+    ),
+    (
+        {"density"},
+        lambda self: getattr(self, "density_schedule", None) == "online",
+        "density_schedule='online', which describes features by Gaussians",
     ),
     ({"weight_decay"}, lambda self: "optimizer__weight_decay" in vars(self), "optimizer__weight_decay"),
     ({"lr"}, lambda self: "optimizer__lr" in vars(self), "optimizer__lr"),

@@ -9,6 +9,7 @@ from torch import nn
 from mixsk.backbones import seeded
 from mixsk.engine import MixNet, Part, TrainingBatches
 from mixsk.rules import Step
+from mixsk.rules.amp import NO_SLOPE
 
 CONTRACT = (
     "A mask is mask(h, lam, noise, extra) -> (m, share), a label is label(y, perm, share, lam, taps, state) "
@@ -53,13 +54,19 @@ def try_recipe(net: MixNet, train: Part, n_models: int, name: str) -> None:
     rngs = [[np.random.default_rng(m) for m in range(n_models)] for _ in range(2)]
     batch = next(iter(TrainingBatches(few, net.criterion, len(few), *rngs)))
     net.module.eval()
+    aux = {name: value.clone() for name, value in net.criterion.aux.state_dict().items()}
     try:
         with seeded(0):
             step = Step(net.criterion, net.module, batch)
-            h, share = step.mixed(step.draw.lam)
+            moves_lam = getattr(net.criterion.objective, "moves_lam", False)
+            with torch.set_grad_enabled(moves_lam):
+                h, share = step.mixed(step.draw.lam.clone().requires_grad_(moves_lam))
             t, w, keep = step.target(share, step.upper(h)[1])
     except Exception as error:  # whatever a user's rule raises
         raise ValueError(f"{name} failed on a batch of {len(few)} rows: {error}. {CONTRACT}") from error
+    if moves_lam and not h.requires_grad:
+        raise ValueError(f"{name}: {NO_SLOPE}")
+    net.criterion.aux.load_state_dict(aux)  # a label that follows the batches has seen none yet
     rows = (n_models, len(few))
     parts = {"mixed rows": (h, step.clean().shape), "share": (share, rows), "labels": (t, batch.y.shape)}
     parts |= {"label weights": (w, rows), "kept rows": (keep, rows)}

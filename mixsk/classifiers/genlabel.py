@@ -6,7 +6,7 @@ from typing import Any
 
 from mixsk.classifiers._base import MixClassifier
 from mixsk.classifiers._table import document
-from mixsk.rules import GenLabel
+from mixsk.rules import GenLabel, LatentGenLabel, OnlineGenLabel
 
 
 @document
@@ -17,6 +17,10 @@ class GenLabelClassifier(MixClassifier):
     `gamma * p(. | x_mix) + (1 - gamma) * linear label`, p the density's posterior (Sohn et al.,
     "GenLabel: Mixup Relabeling using Generative Models", ICML 2022, Algorithm 1 and Eq. 1). Where a
     mixed row of two classes lies among a third, its label says so.
+
+    With `density_at="last"` the density is one of the network's last features: fitted once after a plain
+    warm-up, under a frozen body (`density_schedule="warmup"`, Algorithm 2), or following every batch
+    (`"online"`, Algorithm 3).
 
     Further keyword arguments go on to the parts: `module__*` to the network's constructor,
     `optimizer__*` to the optimiser, `callbacks__*` to named callbacks.
@@ -77,9 +81,14 @@ class GenLabelClassifier(MixClassifier):
         drop_intrusions: bool = False,
         clean_weight: float = 0,
         density: Any = "gm",
+        density_at: str | int = "input",
+        density_schedule: str = "once",
         gamma: float = 0.5,
         top_k: int | None = None,
         class_prior: str = "train",
+        warmup: float = 0.2,
+        head: str = "fresh",
+        memory: float = 0.9,
         optimizer: Any = "adam",
         lr: float = 1e-3,
         weight_decay: float = 1e-4,
@@ -112,5 +121,31 @@ class GenLabelClassifier(MixClassifier):
                 "'half' or 'columns', or MixupClassifier(mix=None) for plain training."
             )
 
+        once, at_input = self.density_schedule == "once", self.density_at in ("input", 0)
+        if once and not at_input:
+            raise ValueError(
+                f"density_at={self.density_at!r} describes features, which change while the network learns. "
+                "Use density_schedule='warmup' or 'online' with it, or density_at='input'."
+            )
+        if at_input and not once:
+            raise ValueError(
+                f"density_schedule={self.density_schedule!r} waits for features, and the input never "
+                "changes. Use density_at='last' with it, or density_schedule='once'."
+            )
+
+    def _check_incremental(self) -> None:
+        super()._check_incremental()
+        if self.density_schedule == "warmup":
+            raise ValueError(
+                "density_schedule='warmup' trains in two phases, for which partial_fit has no epochs. Use "
+                "fit, or density_schedule='online'."
+            )
+
     def _label(self) -> GenLabel:
-        return GenLabel(self.density, self.gamma, self.top_k, self.class_prior)
+        shared = {"gamma": self.gamma, "top_k": self.top_k, "class_prior": self.class_prior}
+        if self.density_schedule == "online":
+            return OnlineGenLabel(**shared, density_at=self.density_at, memory=self.memory)
+        if self.density_schedule == "warmup":
+            place = {"density_at": self.density_at, "warmup": self.warmup, "head": self.head}
+            return LatentGenLabel(self.density, **shared, **place)
+        return GenLabel(self.density, **shared)

@@ -30,7 +30,8 @@ class TableDensity(Density):
     numeric : object with `fit` and `log_prob`
         Density of the numeric columns; a copy of it is fitted. Its attribute `categorical` (without one:
         "frequencies") says what the category columns do: "frequencies" multiplies `CategoryFrequencies`,
-        "ignore" leaves them out, "onehot" gives all encoded columns to `numeric`.
+        "ignore" leaves them out, "onehot" gives all encoded columns to `numeric`, one-hot blocks of more than
+        one column multiplied by its attribute `onehot_scale` (without one: 1).
     layout : Layout
         Which encoded columns are numbers (`numeric`) and which form a category (`blocks`).
 
@@ -80,6 +81,11 @@ class TableDensity(Density):
             )
         self.numeric_ = None
         self._columns = columns
+        scale = np.ones(width, dtype=np.float32)
+        for start, stop in self.layout.blocks:
+            if stop - start > 1:  # the values of a missing indicator differ by 1 as they are
+                scale[start:stop] = getattr(self.numeric, "onehot_scale", 1)
+        self._scale = scale if categorical == "onehot" and (scale != 1).any() else None
         if len(columns):
             # safe=False copies what is no scikit-learn estimator, a user's plain class
             numeric = clone(self.numeric, safe=False)
@@ -100,17 +106,21 @@ class TableDensity(Density):
             self.categories_.partial_fit(Z, y, sample_weight)
 
     def _numbers(self, Z: NDArray[Any]) -> NDArray[Any]:
+        if self._scale is not None:
+            return Z * self._scale
         taken = as_slice(self._columns)
         return Z[:, taken] if taken is not None else Z[:, self._columns]
 
-    def _make_tensors(self, device: torch.device) -> slice | Tensor:
-        return as_slice(self._columns) or torch.tensor(self._columns, device=device)
+    def _make_tensors(self, device: torch.device) -> tuple[slice | Tensor, Tensor | None]:
+        scale = None if self._scale is None else torch.tensor(self._scale, device=device)
+        return as_slice(self._columns) or torch.tensor(self._columns, device=device), scale
 
     def _log_prob(self, z: Tensor) -> Tensor:
         parts = []
         if self.numeric_ is not None:
-            columns = self._tensors(z.device)
+            columns, scale = self._tensors(z.device)
             rows = z[..., columns] if isinstance(columns, slice) else z.index_select(-1, columns)
+            rows = rows if scale is None else rows * scale
             parts.append(log_prob_tensor(self.numeric_, rows, self.n_classes_))
         if self.categories_ is not None:
             parts.append(self.categories_.log_prob(z))

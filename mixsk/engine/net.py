@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 from sklearn.base import ClassifierMixin
 from skorch import NeuralNet
 from skorch.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from mixsk.engine.iterator import CleanBatches, Part, TrainingBatches
 from mixsk.engine.schedule import make_schedule
@@ -103,15 +103,20 @@ class MixNet(ClassifierMixin, NeuralNet):
         datasets = {"dataset_train": batches.part, "dataset_valid": valid}
         self._begin(batches, valid, epochs)
         try:
-            for phase in self.criterion_.phases(epochs):
-                self._begin_phase(phase)
+            phases = self.criterion_.phases(epochs)
+            for phase in phases:
+                self._begin_phase(phase, first=phase is phases[0])
                 for _ in range(phase.epochs):
                     self.notify("on_epoch_begin", **datasets)
                     self.history.record("phase", phase.name)
                     self._run_epoch(batches, valid)
                     self._end_epoch(datasets)
                     if self.stop_ is not None:
-                        return self
+                        break
+                if self.stop_ == "early_stopping" and phase is not phases[-1]:
+                    self.stop_ = None  # the phase is over, not the training
+                if self.stop_ is not None:
+                    return self
             self.stop_ = "max_epochs"
         except KeyboardInterrupt:
             self.stop_ = self.stop_ or "interrupted"
@@ -144,6 +149,7 @@ class MixNet(ClassifierMixin, NeuralNet):
     def _begin(self, batches: TrainingBatches, valid: Part | None, epochs: int) -> None:
         plan = self.plan
         self.stop_ = None
+        self.train_part_ = batches.part
         self.best_: dict[str, float] = {}
         self.deadline_ = time.perf_counter() + (np.inf if plan.time_limit is None else plan.time_limit)
         callbacks = [callback for _, callback in self.callbacks_]
@@ -162,11 +168,23 @@ class MixNet(ClassifierMixin, NeuralNet):
         self.patience_ = Patience(networks, plan.patience) if restore else None
         self.scaler_ = torch.amp.GradScaler(torch.device(self.device).type) if plan.amp == "fp16" else None
 
-    def _begin_phase(self, phase: Phase) -> None:
+    def _begin_phase(self, phase: Phase, first: bool) -> None:
+        if not first and self.patience_ is not None:  # each phase ends with its own best weights
+            self.patience_.restore()
+            self.patience_ = Patience([self.module_, self.criterion_.aux], self.plan.patience)
         if phase.on_start is not None:
             phase.on_start(self)
+            self.optimizer_.state.clear()  # moments of weights that may be new
+        self.frozen_ = [] if phase.trainable is None else list(self._without_training(phase.trainable))
         self.objective_ = phase.objective
         self._train_only(phase.trainable)
+
+    def _without_training(self, trainable: Callable[[str], bool]) -> Iterator[nn.Module]:
+        """The parts none of whose parameters is trained: their running statistics stay, too."""
+        for name, part in self.module_.named_modules():
+            own = [f"{name}.{inner}" if name else inner for inner, _ in part.named_parameters()]
+            if own and not any(trainable(full) for full in own):
+                yield part
 
     def _train_only(self, chosen: Callable[[str], bool] | None) -> None:
         """Let the chosen parameters have gradients; what the user froze stays frozen."""
@@ -187,6 +205,8 @@ class MixNet(ClassifierMixin, NeuralNet):
     ) -> None:
         """One pass over the batches; losses are summed on the device and read once."""
         self._set_training(training)
+        for part in self.frozen_:
+            part.eval()
         if training:
             self._train_epoch(iterator, prefix, step_fn)
         else:
@@ -318,6 +338,17 @@ class MixNet(ClassifierMixin, NeuralNet):
         }
 
     @torch.no_grad()
+    def features(self, part: Part, site: int) -> Tensor:
+        """What stage `site` makes of encoded rows, (M, n, ...) on the device."""
+        self._set_training(False)
+        models = self.module_.n_models
+        found = []
+        for x, _, _ in CleanBatches(part):
+            with self._autocast():
+                found.append(self.module_.lower(x.expand(models, *x.shape[1:]), site).to(x.dtype))
+        return torch.cat(found, 1)
+
+    @torch.no_grad()
     def predict_logits(self, part: Part) -> Tensor:
         """Logits of encoded rows, one set per model: float32 or float64 (M, n, C) on the CPU."""
         self._set_training(False)
@@ -352,7 +383,7 @@ class MixNet(ClassifierMixin, NeuralNet):
 
     def _logits(self, x: Tensor) -> Tensor:
         with self._autocast():
-            models = getattr(self.module_, "n_models", 1)  # all see the same rows where x has but one set
+            models = self.module_.n_models  # all see the same rows where x has but one set
             logits = self.module_(x.expand(models, *x.shape[1:]))
         return logits.to(x.dtype)
 

@@ -1,15 +1,19 @@
 """The axes of mixup training, as pure batch functions on `(M, B, ...)` tensors."""
 
+from mixsk.rules.adamixup import AdaMixup
 from mixsk.rules.amp import AdversarialLam
 from mixsk.rules.draw import BetaDraw, Draw
-from mixsk.rules.genlabel import GenLabel
+from mixsk.rules.genlabel import GenLabel, PosteriorLabel
 from mixsk.rules.infinite import InfiniteClass
 from mixsk.rules.intrusion import DropIntrusions
 from mixsk.rules.lamix import LaMix
+from mixsk.rules.latent import LatentGenLabel
 from mixsk.rules.loss import LOSSES, cross_entropy
 from mixsk.rules.mask import MASKS, Columns, Half, Linear
 from mixsk.rules.objective import OBJECTIVES
-from mixsk.rules.recipe import Phase, Recipe, mixing_sites
+from mixsk.rules.online import OnlineGenLabel
+from mixsk.rules.phase import Phase
+from mixsk.rules.recipe import Recipe, mixing_sites
 from mixsk.rules.spec import ILLEGAL, Parts, Sizes, Spec
 from mixsk.rules.state import Rows, State
 from mixsk.rules.step import Batch, Mixture, Step
@@ -21,6 +25,7 @@ __all__ = [
     "MASKS",
     "OBJECTIVES",
     "TARGETS",
+    "AdaMixup",
     "AdversarialLam",
     "Batch",
     "BetaDraw",
@@ -31,12 +36,15 @@ __all__ = [
     "Half",
     "InfiniteClass",
     "LaMix",
+    "LatentGenLabel",
     "Linear",
     "LinearLabel",
     "Logistic",
     "Mixture",
+    "OnlineGenLabel",
     "Parts",
     "Phase",
+    "PosteriorLabel",
     "Recipe",
     "Remix",
     "Rows",

@@ -7,20 +7,23 @@ the larger one is minimised (min). The move touches the input side alone: the la
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mixsk.rules._choice import Choice, check_number
 from mixsk.rules._shape import per_model
+from mixsk.rules.step import statistics_kept
 
 REDUCTIONS = ("sum", "mean")
 SELECTS = ("max", "ascent")
 MEMORY = 5  # batches that `reweight` looks back on
+NO_SLOPE = "the mixed rows do not depend on lam, so AMP has no slope to follow. Let m depend on lam."
 
 
 class AdversarialLam(Choice):
@@ -47,8 +50,8 @@ class AdversarialLam(Choice):
     select : {"max", "ascent"}, default="max"
         The larger of both losses (Eq. 18-21), or always the moved lam (the paper's "+MaxOp", Table 4).
     reweight : bool, default=False
-        Weigh a row by `1 + max(0, d - mu) / sd`, d its gain in loss, mu and sd those of the positive gains
-        of the last 5 batches, this one included. As in the released code; not in the paper.
+        Weigh a row by `1 + max(0, d - mu) / sd`, d its gain in loss, mu and sd (over n - 1) those of the
+        positive gains of the last 5 batches, this one included. As in the released code; not in the paper.
 
     Examples
     --------
@@ -76,13 +79,14 @@ class AdversarialLam(Choice):
     def check(self) -> None:
         """epsilon >= 0 and known names."""
         if not isinstance(self.epsilon, Tensor):
-            check_number(self, "epsilon", 0, float("inf"))
+            check_number(self, "epsilon", 0, sys.float_info.max)
         for name, allowed in (("reduction", REDUCTIONS), ("select", SELECTS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}. Got {getattr(self, name)!r}.")
 
     def __call__(self, step: Any) -> Tensor:
         lam, joint = step.draw.lam, _rows_interact(step)
+        step.look()
         same_noise = _Replay(step.h.device, self.share_noise)
         moving = lam.detach().clone().requires_grad_()
         with torch.enable_grad(), same_noise():
@@ -99,7 +103,7 @@ class AdversarialLam(Choice):
                 return step.loss(step.upper(step.mixed(lam)[0])[0], t, keep)
 
         if joint:
-            with _statistics_kept(step.net):
+            with statistics_kept(step.net):
                 after = loss_at(moved)
             loss = after if self.select == "ascent" else torch.where(after > before, after, before)
         else:
@@ -116,10 +120,7 @@ class AdversarialLam(Choice):
         """lam moved up the slope of its loss."""
         (slope,) = torch.autograd.grad(loss.sum(), lam, retain_graph=joint, allow_unused=True)
         if slope is None:
-            raise ValueError(
-                f"mix={step.recipe.spec.mix!r} gives mixed rows that do not depend on lam, so AMP has no "
-                "slope to follow. Compute m from lam, or use mix='linear'."
-            )
+            raise ValueError(f"mix={step.recipe.spec.mix!r}: {NO_SLOPE}")
         if self.reduction == "mean":
             present = step.present(keep)
             slope = slope / (loss.shape[1] if present is None else present.sum(-1, keepdim=True).clamp_min(1))
@@ -134,8 +135,8 @@ class AdversarialLam(Choice):
         recent.append(torch.stack(moments))
         n, total, squares = torch.stack(list(recent)).sum(0).unsqueeze(-1)
         mean = total / n.clamp_min(1)
-        deviation = (squares / n.clamp_min(1) - mean.square()).clamp_min(0).sqrt()
-        # Gains that are all alike have no deviation, and none of them stands out.
+        deviation = ((squares - n * mean.square()).clamp_min(0) / (n - 1).clamp_min(1)).sqrt()
+        # One gain, or gains that are all alike, have no deviation: none stands out.
         excess = torch.where(deviation > 0, (gain - mean) / deviation, 0.0)
         return (1 + excess.clamp_min(0)).to(gain.dtype)
 
@@ -167,16 +168,3 @@ class _Replay:
 
 def _rows_interact(step: Any) -> bool:
     return getattr(step.recipe.loss, "rows_interact", False) or getattr(step.net, "rows_interact", False)
-
-
-@contextmanager
-def _statistics_kept(net: nn.Module) -> Iterator[None]:
-    """Batch normalisation by the batch, without a second update of the running statistics."""
-    norms = [m for m in net.modules() if getattr(m, "track_running_stats", False)]
-    for norm in norms:
-        norm.track_running_stats = False  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True  # type: ignore[assignment]

@@ -21,7 +21,42 @@ from mixsk.rules.target import Taps, linear_label
 PRIORS = ("train", "uniform")
 
 
-class GenLabel(Choice):
+class PosteriorLabel(Choice):
+    """Target `gamma * p + (1 - gamma) * linear`; a subclass says what p, the posterior, is.
+
+    p has no gradient; pairs of one class are relabelled too.
+    """
+
+    gamma: float | Tensor
+    top_k: int | None
+    class_prior: str
+
+    def check(self) -> None:
+        """Raise ValueError for a parameter out of range."""
+        if not isinstance(self.gamma, Tensor):
+            check_number(self, "gamma", 0, 1)
+        whole = isinstance(self.top_k, int) and not isinstance(self.top_k, bool)
+        if self.top_k is not None and not (whole and self.top_k >= 1):
+            raise ValueError(f"The 'top_k' parameter must be None or an int >= 1. Got {self.top_k!r}.")
+        if self.class_prior not in PRIORS:
+            raise ValueError(f"class_prior must be one of {PRIORS}. Got {self.class_prior!r}.")
+
+    def posterior(self, x: Tensor) -> Tensor:
+        """Class probabilities of mixed rows or their features x (M, B, ...), float64 (M, B, C)."""
+        raise NotImplementedError
+
+    def __call__(
+        self, y: Tensor, perm: Tensor, share: Tensor, lam: Tensor, taps: Taps, state: Any
+    ) -> tuple[Tensor, None]:
+        with torch.no_grad():
+            p = self.posterior(taps[max(taps)]).to(y.dtype)
+        t = linear_label(y, perm, share)
+        if state.weighted:  # p has no owner: it weighs what the two rows weigh together
+            p = p * t.sum(-1, keepdim=True)
+        return torch.lerp(t, p, per_model(self.gamma, t.ndim)), None
+
+
+class GenLabel(PosteriorLabel):
     """Target `gamma * p + (1 - gamma) * linear`, p the posterior of the mixed row.
 
     `p = softmax_c(log p_c(x_mix) + log prior_c)` over all classes, in float64 and log space, without
@@ -29,7 +64,7 @@ class GenLabel(Choice):
 
     Parameters
     ----------
-    density : {"gm"} or object, default="gm"
+    density : {"gm", "kde", "nn", "nn-label"} or object, default="gm"
         Class-conditional density on the encoded, standardised numeric columns, fitted once on the
         clean training rows; any object with `fit(Z, y)` and `log_prob(z) -> (n, C)`. Categories add
         smoothed class frequencies (`mixsk.densities.TableDensity`).
@@ -66,13 +101,7 @@ class GenLabel(Choice):
 
     def check(self) -> None:
         """Raise ValueError for a parameter out of range or an unknown density."""
-        if not isinstance(self.gamma, Tensor):
-            check_number(self, "gamma", 0, 1)
-        whole = isinstance(self.top_k, int) and not isinstance(self.top_k, bool)
-        if self.top_k is not None and not (whole and self.top_k >= 1):
-            raise ValueError(f"The 'top_k' parameter must be None or an int >= 1. Got {self.top_k!r}.")
-        if self.class_prior not in PRIORS:
-            raise ValueError(f"class_prior must be one of {PRIORS}. Got {self.class_prior!r}.")
+        super().check()
         if not isinstance(self.density, str):
             if not (hasattr(self.density, "fit") and hasattr(self.density, "log_prob")):
                 raise ValueError(
@@ -87,11 +116,13 @@ class GenLabel(Choice):
 
     def bind(self, rows: Any) -> None:
         """Fit the density and the prior on the clean training rows."""
-        chosen = DENSITIES[self.density]() if isinstance(self.density, str) else deepcopy(self.density)
-        self.density_ = TableDensity(chosen, rows.layout)
-        self.density_.fit(rows.X, rows.y, rows.w, rows.n_classes)
+        self.density_: Any = self._fitted(rows)
         self._set_prior(rows.X.device)
         self.posterior(rows.X[:2])  # a density that cannot be evaluated says so before any training
+
+    def _fitted(self, rows: Any) -> TableDensity:
+        chosen = DENSITIES[self.density]() if isinstance(self.density, str) else deepcopy(self.density)
+        return TableDensity(chosen, rows.layout).fit(rows.X, rows.y, rows.w, rows.n_classes)
 
     def extend(self, rows: Any) -> None:
         """Go on fitting the density and the prior with more rows."""
@@ -99,27 +130,32 @@ class GenLabel(Choice):
         self._set_prior(rows.X.device)
 
     def _set_prior(self, device: torch.device) -> None:
-        counts = torch.as_tensor(self.density_.class_counts_, device=device)
-        if self.class_prior == "uniform":
-            counts = torch.ones_like(counts)
-        # A class without rows has log prior -inf and density -inf: posterior 0, never NaN.
-        self.log_prior_ = torch.log(counts / counts.sum())
+        self.log_prior_ = log_prior(
+            torch.as_tensor(self.density_.class_counts_, device=device), self.class_prior
+        )
 
     def posterior(self, x: Tensor) -> Tensor:
         """Class probabilities of encoded rows x (..., F), float64 (..., C)."""
-        joint = self.density_.log_prob(x) + self.log_prior_
-        if self.top_k is not None and self.top_k < joint.shape[-1]:
-            least = joint.topk(self.top_k, dim=-1).values[..., -1:]
-            joint = joint.masked_fill(joint < least, -torch.inf)
-        # softmax of logs, not a ratio of densities: far from the data every density underflows to 0.
-        return torch.softmax(joint, -1)
+        return posterior(self.density_.log_prob(x), self.log_prior_, self.top_k)
 
-    def __call__(
-        self, y: Tensor, perm: Tensor, share: Tensor, lam: Tensor, taps: Taps, state: Any
-    ) -> tuple[Tensor, None]:
-        with torch.no_grad():
-            p = self.posterior(taps[0]).to(y.dtype)
-        t = linear_label(y, perm, share)
-        if state.weighted:  # p has no owner: it weighs what the two rows weigh together
-            p = p * t.sum(-1, keepdim=True)
-        return torch.lerp(t, p, per_model(self.gamma, t.ndim)), None
+
+def log_prior(counts: Tensor, class_prior: str) -> Tensor:
+    """Logarithm of the class frequencies (C,), or of equal ones.
+
+    A class without rows has log prior -inf and density -inf: posterior 0, never NaN.
+    """
+    if class_prior == "uniform":
+        counts = torch.ones_like(counts)
+    return torch.log(counts / counts.sum())
+
+
+def posterior(log_prob: Tensor, prior: Tensor, top_k: int | None) -> Tensor:
+    """`softmax(log_prob + prior)` over the `top_k` likeliest classes, (..., C).
+
+    A softmax of logs, not a ratio of densities: far from the data every density underflows to 0.
+    """
+    joint = log_prob + prior
+    if top_k is not None and top_k < joint.shape[-1]:
+        least = joint.topk(top_k, dim=-1).values[..., -1:]
+        joint = joint.masked_fill(joint < least, -torch.inf)
+    return torch.softmax(joint, -1)

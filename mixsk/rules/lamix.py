@@ -44,6 +44,7 @@ class LaMix(Choice):
     """
 
     tap = "last"
+    trained = True
 
     def __init__(
         self, local_share: float | Tensor = 0.5, detach_target: bool = False, global_on_clean: bool = True

@@ -55,6 +55,7 @@ class WithClean:
         h, share = step.mixed(step.draw.lam)
         n_rows = h.shape[1]
         logits, taps = step.upper(torch.cat((h, step.clean()), 1))
+        step.clean_taps = {site: features[:, n_rows:] for site, features in taps.items()} or None
         taps = {site: features[:, :n_rows] for site, features in taps.items()}
         t, w, keep = step.target(share, taps)
         loss = step.mean(step.loss(logits[:, :n_rows], t, keep), w, keep)
@@ -66,6 +67,8 @@ class WithClean:
 class Plus:
     """`objective + clean_weight * clean`, for an objective that runs the network in its own way.
 
+    The clean rows are run apart: a network with batch normalisation sees them as a batch of their own.
+
     Parameters
     ----------
     objective : callable
@@ -75,6 +78,7 @@ class Plus:
 
     def __init__(self, objective: Any, clean_weight: float | Tensor) -> None:
         self.objective = objective
+        self.moves_lam = getattr(objective, "moves_lam", False)
         self.clean_weight = clean_weight
 
     def __call__(self, step: Any) -> Tensor:

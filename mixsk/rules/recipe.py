@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,25 +24,11 @@ from mixsk.rules.intrusion import DropIntrusions
 from mixsk.rules.loss import LOSSES
 from mixsk.rules.mask import MASKS
 from mixsk.rules.objective import OBJECTIVES, Clean, Mixed, Plus, WithClean
+from mixsk.rules.phase import Phase
 from mixsk.rules.spec import ILLEGAL, Parts, Sizes, Spec
 from mixsk.rules.state import Rows, State
 from mixsk.rules.step import Batch, Mixture, Step
 from mixsk.rules.target import TARGETS, Smoothed, taps_of
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A part of training: `epochs` of `objective` on the parameters whose names `trainable` accepts.
-
-    `name` stands in the history. `on_start(net)` runs first (a density is fitted, a head renewed). None
-    means the recipe's own objective, all parameters, nothing to run.
-    """
-
-    epochs: int
-    name: str = "train"
-    objective: Callable[[Any], Tensor] | None = None
-    trainable: Callable[[str], bool] | None = None
-    on_start: Callable[[Any], None] | None = None
 
 
 def mixing_sites(mix_at: Any, n_stages: int) -> tuple[int, ...]:
@@ -166,15 +151,17 @@ class Recipe(nn.Module):
         ValueError
             If a rule needs features that cannot be had.
         """
+        self.seeds = tuple(seeds)
         for axis in ("label", "objective"):
             rule = getattr(self, axis)
+            needs_features = getattr(rule, "tap", None) == "last" or hasattr(rule, "aux")
+            if needs_features and sizes.widths is None:
+                raise ValueError(
+                    f"{type(rule).__name__} reads the features that the network's head sees, and this module "
+                    "shows none. Use module='mlp' or 'linear', or a Backbone of stages and a head that "
+                    "states its widths."
+                )
             if hasattr(rule, "aux"):
-                if sizes.features is None:
-                    raise ValueError(
-                        f"{type(rule).__name__} reads the features that the network's head sees, and this "
-                        "module shows none. Use module='mlp' or 'linear', or a Backbone of stages and a head "
-                        "that states its width."
-                    )
                 self.aux[axis] = stacked(partial(_network_of, rule, sizes), seeds)
                 rule.attach(self.aux[axis])
 
@@ -239,6 +226,8 @@ class Recipe(nn.Module):
 
     def phases(self, max_epochs: int) -> list[Phase]:
         """Training in order; the epochs of all phases sum to `max_epochs`."""
+        if hasattr(self.label, "phases"):
+            return list(self.label.phases(max_epochs))
         return [Phase(max_epochs)]
 
     def forward(self, net: Any, batch: Batch, objective: Callable[[Any], Tensor] | None = None) -> Tensor:

@@ -36,15 +36,21 @@ class Sizes(NamedTuple):
     ----------
     inputs : int
         Columns of the encoded rows.
-    features : int or None
-        Width of what the classifier's head sees; None if it cannot be had.
+    widths : tuple of int or None
+        Of the input and of each stage's output; None if they cannot be had.
     classes, models : int
     """
 
     inputs: int
-    features: int | None
+    widths: tuple[int, ...] | None
     classes: int
     models: int
+
+    @property
+    def features(self) -> int:
+        """Width of what the classifier's head sees."""
+        assert self.widths is not None
+        return self.widths[-1]
 
 
 class Parts(NamedTuple):
@@ -81,13 +87,18 @@ ILLEGAL: list[tuple[str, Callable[[Parts], bool], str]] = [
         "Use mix_at='input'.",
     ),
     (
-        "mix={mix} does not change smoothly with lam, so the loss has no slope in lam for AMP to follow",
+        "mix={mix} does not change smoothly with lam, so the loss has no slope in lam for AMP, or for AdaMixUp's "
+        "policy, to follow",
         lambda p: getattr(p.objective, "moves_lam", False) and getattr(p.mask, "fixed", False),
         "Use mix='linear'.",
     ),
     (
-        "label={label} is trained with the network, but AMP holds the label fixed while lam moves",
-        lambda p: getattr(p.objective, "moves_lam", False) and hasattr(p.label, "aux"),
-        "Use another label, or a classifier other than AMPClassifier.",
+        "label={label} has a training of its own, but AMP holds the label fixed while lam moves, and AdaMixUp "
+        "trains its policy through the label in every epoch",
+        lambda p: (
+            (getattr(p.objective, "moves_lam", False) and getattr(p.label, "trained", False))
+            or (getattr(p.objective, "learns_lam", False) and hasattr(p.label, "phases"))
+        ),
+        "Use another label, or a classifier other than AMPClassifier and AdaMixupClassifier.",
     ),
 ]

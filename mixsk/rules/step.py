@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mixsk.rules._shape import is_zero, like, mix, partner
 from mixsk.rules.draw import Draw
@@ -93,6 +95,8 @@ class Step:
             chosen = torch.as_tensor(site, device=batch.x.device)
             self.places = [(stop, chosen == stop if len(stops) > 1 else None) for stop in stops]
         self.h = net.lower(batch.x, self.places[0][0])
+        self.looked = False
+        self.clean_taps: dict[int, Tensor] | None = None  # of clean rows, where an objective runs them anyway
 
     def mixed(self, lam: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mixed rows at the last site in use (M, B, ...) and the first rows' share of the label (M, B).
@@ -130,6 +134,7 @@ class Step:
         if self.batch.mixture is not None:
             return self.batch.mixture.t, self.batch.mixture.w, self.batch.mixture.keep
         y, draw = self.batch.y, self.draw
+        self.look()
         t, keep = self.recipe.target(y, draw.perm, share, draw.lam, taps, self.recipe.state)
         if draw.mixed is not None:  # a batch that is not mixed is trained on its own labels
             mixed = draw.mixed.reshape(-1, 1, 1)
@@ -138,6 +143,21 @@ class Step:
             keep = None if keep is None else torch.where(mixed[..., 0], keep, 1.0)
         t, w = self._normalised(t)
         return t, w, keep
+
+    def look(self) -> None:
+        """Let a label that follows the batches see this one, once."""
+        if not self.looked and hasattr(self.recipe.label, "update"):
+            self.recipe.label.update(self._clean_features(), self.batch.y, self.batch.real)
+        self.looked = True
+
+    @torch.no_grad()
+    def _clean_features(self) -> Tensor:
+        """Features of the rows as they are, at the last site that the label reads (M, B, ...)."""
+        tap = self.recipe.taps[-1]
+        if self.clean_taps is None:
+            with statistics_kept(self.net):
+                self.clean_taps = {tap: self.net.lower(self.clean(), tap, self.places[-1][0])}
+        return self.clean_taps[tap].detach()
 
     def clean_target(self) -> tuple[Tensor, Tensor | None]:
         """Targets of the rows as they are, and their label weights."""
@@ -172,3 +192,16 @@ class Step:
             t = t * state.class_weight
         w = t.sum(-1)
         return t / w.clamp_min(torch.finfo(t.dtype).tiny).unsqueeze(-1), w
+
+
+@contextmanager
+def statistics_kept(net: nn.Module) -> Iterator[None]:
+    """Batch normalisation by the batch, without a second update of the running statistics."""
+    norms = [m for m in net.modules() if getattr(m, "track_running_stats", False)]
+    for norm in norms:
+        norm.track_running_stats = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True  # type: ignore[assignment]

@@ -8,7 +8,9 @@ keeps or drops rows of the batch; None keeps all. `taps` holds the mixed rows' f
 A user's own target is any callable with this signature; it may have `bind(rows)`, `check()` and `tap`, the
 site whose features it wants ("last": what the head sees), and say `ahead = True` if it may be asked for
 many steps at once, in place of models. With `aux(sizes) -> nn.Module` (`mixsk.rules.Sizes`) and
-`attach(module)` it has a network of its own, trained with the classifier and absent from `predict`.
+`attach(module)` it has a network of its own, trained with the classifier and absent from `predict`; `trained
+= True` says that the label itself has a gradient. With `update(features, y, real)` it sees the features of
+each batch's clean rows first.
 """
 
 from __future__ import annotations
