@@ -138,10 +138,18 @@ def fits(n_rows: int, epochs: int, turns: int, bar: float) -> None:
 def steps(turns: int, epochs: int = 40) -> None:
     """A step of each method against a mixup step, on 1000 rows."""
     X, y = table(1000)
+    features = {"density_at": "last"}
     methods = {
         "mixup": ours(MixupClassifier, epochs),
         "vanilla": ours(MixupClassifier, epochs, mix=None),
         "genlabel (GM)": ours(GenLabelClassifier, epochs),
+        "genlabel (KDE)": ours(GenLabelClassifier, epochs, density="kde"),
+        "genlabel (NN)": ours(GenLabelClassifier, epochs, density="nn"),
+        "genlabel (GM, online)": ours(GenLabelClassifier, epochs, **features, density_schedule="online"),
+        # one epoch of warm-up, so that the steps are those after it
+        "genlabel (GM, latent)": ours(
+            GenLabelClassifier, epochs, **features, density_schedule="warmup", warmup=1 / epochs
+        ),
         "drop_intrusions": ours(MixupClassifier, epochs, drop_intrusions=True),
         "columns": ours(MixupClassifier, epochs, mix="columns"),
         "manifold": ours(MixupClassifier, epochs, mix_at="any"),
@@ -154,7 +162,17 @@ def steps(turns: int, epochs: int = 40) -> None:
     }
     runs = {name: (lambda fit=fit: fit(X, y)) for name, fit in methods.items()}
     seconds = take_turns(runs, turns)
-    bars = {"genlabel (GM)": 1.15, "drop_intrusions": 1.5, "infinite": 1.25, "lamix": 1.35, "amp": 2.3}
+    bars = {
+        "genlabel (GM)": 1.15,
+        "genlabel (KDE)": 1.8,
+        "genlabel (NN)": 1.5,
+        "genlabel (GM, online)": 1.4,
+        "genlabel (GM, latent)": 1.2,
+        "drop_intrusions": 1.5,
+        "infinite": 1.25,
+        "lamix": 1.35,
+        "amp": 2.3,
+    }
     report("step, 1000 rows, fit included", seconds, "mixup", epochs * 8, bars)
 
 

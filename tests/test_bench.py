@@ -348,7 +348,7 @@ def test_a_method_takes_only_the_overrides_that_its_estimator_has():
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_can_be_built_with_the_runs_seed(name):
     estimator = METHODS[name].build(random_state=5, max_epochs=3, device="cpu")
-    assert 5 in estimator.get_params().values()
+    assert (5 in estimator.get_params().values()) == (name != "generative")  # which draws nothing at random
 
 
 def test_the_builtin_suite_has_real_tables_and_toys_and_no_more_rows_than_a_short_run_bears():

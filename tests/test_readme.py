@@ -38,6 +38,7 @@ def test_settings_in_the_table_of_methods_are_accepted():
         if "planned" in rest:
             continue
         clf = eval(call, {**vars(mixsk), "GenLabel": GenLabel, "Remix": Remix})
-        clf.set_params(max_epochs=1).fit(X, y)
+        fast = {"max_epochs": 1} if "max_epochs" in clf.get_params() else {}
+        clf.set_params(**fast).fit(X, y)
         ran += 1
     assert ran > 8

@@ -63,6 +63,8 @@ METHODS = {
     "infinite": Method("mixsk.InfiniteMixupClassifier"),
     "amp": Method("mixsk.AMPClassifier"),
     "lamix": Method("mixsk.LaMixClassifier"),
+    "adamixup": Method("mixsk.AdaMixupClassifier"),
+    "generative": Method("mixsk.GenerativeClassifier"),
     # Two classifiers that everybody knows, so that a reader sees where the networks stand.
     "logreg": Method("sklearn.linear_model.LogisticRegression", {"max_iter": 1000}, standardise=True),
     "boosting": Method("sklearn.ensemble.HistGradientBoostingClassifier"),

@@ -1,6 +1,8 @@
 """The scikit-learn classifiers."""
 
+from mixsk.classifiers.adamixup import AdaMixupClassifier
 from mixsk.classifiers.amp import AMPClassifier
+from mixsk.classifiers.generative import GenerativeClassifier
 from mixsk.classifiers.genlabel import GenLabelClassifier
 from mixsk.classifiers.infinite import InfiniteMixupClassifier
 from mixsk.classifiers.lamix import LaMixClassifier
@@ -8,7 +10,9 @@ from mixsk.classifiers.mixup import MixupClassifier
 
 __all__ = [
     "AMPClassifier",
+    "AdaMixupClassifier",
     "GenLabelClassifier",
+    "GenerativeClassifier",
     "InfiniteMixupClassifier",
     "LaMixClassifier",
     "MixupClassifier",

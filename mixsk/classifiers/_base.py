@@ -354,13 +354,18 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
 
     def _new_net(self, rows: Rows, keep_weights: bool) -> MixNet:
         """A net whose recipe is not bound yet, with new weights or those of `net_`."""
-        seeds = [stream.generate_state(2).tolist() for stream in self._streams(WEIGHTS)]
-        seeds, aux_seeds = zip(*seeds, strict=True)
+        seeds, aux_seeds = self._seeds()
         self._width = rows.X.shape[1]
         if keep_weights:
             return self._remade_net(aux_seeds)
         backbone = make_backbone(self, rows.X[:2], rows.n_classes, seeds)
         return make_net(self, backbone, self._width, rows.n_classes, aux_seeds)
+
+    def _seeds(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of the network's weights, and of those of the recipe's own networks; one for each member."""
+        pairs = [stream.generate_state(2).tolist() for stream in self._streams(WEIGHTS)]
+        weights, aux = zip(*pairs, strict=True)
+        return weights, aux
 
     def _remade_net(self, aux_seeds: Sequence[int]) -> MixNet:
         """A net with another recipe around the weights of `net_`."""
@@ -374,7 +379,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         unpickled = not self.net_.criterion_.bound_
         if changed or unpickled:  # new numbers need a new optimiser and a new recipe around the same weights
             density, epochs = getattr(self, "density_", None), self._epochs
-            net = self._remade_net([0] * self.n_members).initialize()
+            net = self._remade_net(self._seeds()[1]).initialize()
             label = net.criterion_.label
             if density is not None and hasattr(label, "density"):
                 label.density_ = density

@@ -105,7 +105,7 @@ class TrainingBatches:
 
     def _endless(self) -> Iterator[Batch]:
         n_batches, width = self.slots.shape
-        steps = max(1, CHUNK // (len(self.order) * width * (2 + self._noise_width())))
+        steps = max(1, CHUNK // (width * (2 + self._noise_width())))  # of a model, whatever its company
         if steps < n_batches:
             while True:
                 order = self._orders(1)
@@ -142,7 +142,7 @@ class TrainingBatches:
         self.step += n_steps
         at, codes = self._upload(index), self._upload(np.maximum(y, 0))
         sizes = np.tile(sizes, epochs).tolist()
-        numbers = max(1, self.part.rows.X[:1].numel(), self.part.rows.n_classes)
+        numbers = max(self.part.rows.X[:1].numel(), self.part.rows.n_classes, self.recipe.below_.width)
         group = max(1, GROUP // (index[0].size * numbers))
         for start in range(0, n_steps, group):
             some = slice(start, start + group)
@@ -159,7 +159,11 @@ class TrainingBatches:
         ahead: tuple[Any, ...] = ()
         if self.recipe.ahead:
             flat = Draw(*(v.flatten(0, 1) if isinstance(v, Tensor) else v for v in draw))
-            mixture = self.recipe.mix(Batch(x.flatten(0, 1), y.flatten(0, 1), flat._replace(site=0)))
+            mixture = self.recipe.mix(
+                Batch(
+                    x.flatten(0, 1), y.flatten(0, 1), flat._replace(site=_site_of_each(draw.site, at.shape))
+                )
+            )
             ahead = tuple(None if v is None else v.unflatten(0, at.shape[:2]) for v in mixture)
         xs, ys, draws, mixtures = (_unbind(v, len(sizes)) for v in ((x,), (y,), draw, ahead))
         for s, size in enumerate(sizes):
@@ -192,6 +196,12 @@ class TrainingBatches:
         if array is None:
             return None
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.part.rows.X.device)
+
+
+def _site_of_each(sites: list[Any], shape: torch.Size) -> int | list[int]:
+    """The site of S x M models, from one a step or one a step and model; a single number if they agree."""
+    each = np.broadcast_to(np.array(sites).reshape(shape[0], -1), shape[:2]).ravel().tolist()
+    return each[0] if len(set(each)) == 1 else each
 
 
 def _unbind(values: Sequence[Any], n_steps: int) -> list[tuple[Any, ...]]:

@@ -123,6 +123,7 @@ class MixNet(ClassifierMixin, NeuralNet):
             raise
         finally:
             self._train_only(None)
+            self.criterion_.freeze(None, 0)
             if self.patience_ is not None:
                 self.patience_.restore()
             if getattr(self.criterion_.loss, "lacks_offsets", False) and self.stop_ != "diverged":
@@ -176,8 +177,13 @@ class MixNet(ClassifierMixin, NeuralNet):
             phase.on_start(self)
             self.optimizer_.state.clear()  # moments of weights that may be new
         self.frozen_ = [] if phase.trainable is None else list(self._without_training(phase.trainable))
+        self.criterion_.freeze(self.module_, phase.frozen)
         self.objective_ = phase.objective
         self._train_only(phase.trainable)
+
+    def _hold_frozen(self) -> None:
+        for part in self.frozen_:
+            part.eval()
 
     def _without_training(self, trainable: Callable[[str], bool]) -> Iterator[nn.Module]:
         """The parts none of whose parameters is trained: their running statistics stay, too."""
@@ -205,8 +211,7 @@ class MixNet(ClassifierMixin, NeuralNet):
     ) -> None:
         """One pass over the batches; losses are summed on the device and read once."""
         self._set_training(training)
-        for part in self.frozen_:
-            part.eval()
+        self._hold_frozen()
         if training:
             self._train_epoch(iterator, prefix, step_fn)
         else:
@@ -315,8 +320,9 @@ class MixNet(ClassifierMixin, NeuralNet):
         """Logits (B, C) of the batch's rows as they are: a score on mixed rows would mean nothing."""
         self._set_training(False)
         with torch.no_grad():
-            logits = mean_logits(self._logits(batch.x))
+            logits = mean_logits(self._logits(batch.x[:1]))  # the first model's rows, by all models
         self._set_training(True)
+        self._hold_frozen()
         return logits
 
     @torch.no_grad()
@@ -324,7 +330,7 @@ class MixNet(ClassifierMixin, NeuralNet):
         """Summed log loss (M,), weight and correct rows of clean rows."""
         x, y, w = batch
         logits = self._logits(x)
-        chosen = torch.log_softmax(logits, -1).gather(-1, y.expand(x.shape[0], -1).unsqueeze(-1))
+        chosen = torch.log_softmax(logits, -1).gather(-1, y.expand(len(logits), -1).unsqueeze(-1))
         w = torch.ones_like(chosen[0, :, 0]) if w is None else w
         class_weight = self.criterion_.state.class_weight
         if class_weight is not None:

@@ -94,20 +94,24 @@ def fit_offsets(logits: Tensor, y: Tensor, w: Tensor | None) -> Tensor:
     Tensor of shape (M, 1, C)
         Of mean 0, in the dtype of `logits`.
     """
-    scores = logits.detach().double()
-    weight = torch.ones(len(y), dtype=scores.dtype, device=scores.device) if w is None else w.double()
-    target = y.expand(scores.shape[0], -1).unsqueeze(-1)
-    offset = torch.zeros_like(scores[:, :1], requires_grad=True)
+    weight = torch.ones_like(y, dtype=torch.float64) if w is None else w.double()
+    # One model at a time: a line search over all would let each stop where the others do.
+    each = [_fit_offset(scores, y, weight / weight.sum()) for scores in logits.detach().double()]
+    return torch.stack(each).unsqueeze(1).to(logits.dtype)
+
+
+def _fit_offset(scores: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    offset = torch.zeros_like(scores[0], requires_grad=True)
     # A class without rows would go to -inf: a weak pull to 0 holds it, and fixes the common constant.
     optimizer = torch.optim.LBFGS([offset], max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        chosen = torch.log_softmax(scores + offset, -1).gather(-1, target).squeeze(-1)
-        loss = -(chosen * weight).sum() / weight.sum() + 1e-6 * offset.square().sum()
+        chosen = torch.log_softmax(scores + offset, -1).gather(-1, y.unsqueeze(-1)).squeeze(-1)
+        loss = -(chosen * weight).sum() + 1e-6 * offset.square().sum()
         loss.backward()
         return loss
 
     with torch.enable_grad():
         optimizer.step(closure)
-    return (offset - offset.mean(-1, keepdim=True)).detach().to(logits.dtype)
+    return (offset - offset.mean()).detach()

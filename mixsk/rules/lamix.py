@@ -54,9 +54,12 @@ class LaMix(Choice):
         self.global_on_clean = global_on_clean
 
     def check(self) -> None:
-        """local_share in [0, 1]."""
+        """local_share in [0, 1], and two switches."""
         if not isinstance(self.local_share, Tensor):
             check_number(self, "local_share", 0, 1)
+        for name in ("detach_target", "global_on_clean"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False. Got {getattr(self, name)!r}.")
 
     @property
     def on_clean(self) -> bool:

@@ -49,7 +49,7 @@ class LatentGenLabel(GenLabel):
     [('warm-up', 20), ('head', 80)]
     """
 
-    ahead = False
+    site_ = 0
 
     def __init__(
         self,
@@ -78,6 +78,10 @@ class LatentGenLabel(GenLabel):
         if self.head not in HEADS:
             raise ValueError(f"head must be one of {HEADS}. Got {self.head!r}.")
 
+    def place(self, n_stages: int) -> None:
+        """Learn how many stages the network has."""
+        self.site_ = n_stages if self.density_at == "last" else int(self.density_at)
+
     def bind(self, rows: Any) -> None:
         """Nothing yet: there are no features before the warm-up."""
 
@@ -88,13 +92,12 @@ class LatentGenLabel(GenLabel):
             raise ValueError(
                 f"max_epochs={max_epochs} leaves no epoch for both the warm-up and the head. Use 2 or more."
             )
-        head = Phase(max_epochs - warm, "head", trainable=self._in_head, on_start=self._start)
-        return [Phase(warm, "warm-up", objective=Clean()), head]
+        first = Phase(warm, "warm-up", objective=Clean())
+        epochs, site = max_epochs - warm, self.site_
+        return [first, Phase(epochs, "head", site, trainable=self._in_head, on_start=self._start)]
 
     def _start(self, net: Any) -> None:
         """Fit the density to the features that the network gives the clean training rows."""
-        last = self.density_at == "last"
-        self.site_ = int(net.module_.n_stages if last else self.density_at)
         part = net.train_part_
         rows = part.rows.take(part.index)
         self.learn(net.features(part, self.site_), rows)
@@ -118,8 +121,10 @@ class LatentGenLabel(GenLabel):
         self.log_prior_ = log_prior(counts, self.class_prior)
 
     def posterior(self, x: Tensor) -> Tensor:
-        """Class probabilities of features x (M, B, d), float64 (M, B, C)."""
-        log_prob = torch.stack([density.log_prob(f) for density, f in zip(self.densities_, x, strict=True)])
+        """Class probabilities of features x (M, B, d), or of S steps' (S * M, B, d); float64 (M, B, C)."""
+        models = len(self.densities_)
+        each = [density.log_prob(x[m::models]) for m, density in enumerate(self.densities_)]
+        log_prob = each[0] if models == 1 else torch.stack(each, 1).flatten(0, 1)
         return posterior(log_prob, self.log_prior_, self.top_k)
 
     def _in_head(self, name: str) -> bool:

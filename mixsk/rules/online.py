@@ -5,7 +5,6 @@ Source: GenLabel paper, Algorithm 3 (its setting for images).
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -64,6 +63,8 @@ class OnlineGenLabel(PosteriorLabel):
         self.density_at = density_at
         self.memory = memory
 
+    state_: Any = None
+
     @property
     def tap(self) -> str | int:
         """The density's site."""
@@ -106,7 +107,8 @@ class OnlineGenLabel(PosteriorLabel):
         return posterior(self.running_.log_prob(x.flatten(2)), self.log_prior_, top_k)
 
     def __call__(self, y: Tensor, perm: Tensor, share: Tensor, lam: Tensor, taps: Any, state: Any) -> Any:
-        self.log_prior_ = log_prior(state.class_counts, self.class_prior)
+        if state is not self.state_:
+            self.state_, self.log_prior_ = state, log_prior(state.class_counts, self.class_prior)
         return super().__call__(y, perm, share, lam, taps, state)
 
 
@@ -119,25 +121,39 @@ class Running(nn.Module):
 
     def __init__(self, models: int, classes: int, width: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(models, classes, width))
-        self.register_buffer("variance", torch.ones(models, classes))
-        self.register_buffer("seen", torch.zeros(models, classes))
+        self.register_buffer("mean", torch.zeros(models, classes, width).double())
+        self.register_buffer("variance", torch.ones(models, classes).double())
+        self.register_buffer("seen", torch.zeros(models, classes).double())
 
     def update(self, f: Tensor, y: Tensor, memory: float | Tensor) -> None:
         """Move towards features f (M, B, d) with labels y (M, B, C)."""
-        weight = y / y.sum(1, keepdim=True).clamp_min(torch.finfo(y.dtype).tiny)
-        present = (y.sum(1) > 0).unsqueeze(-1)
-        old = per_model(memory, 3) * self.seen.unsqueeze(-1)  # nothing to remember before it is first seen
-        mean = torch.lerp(weight.transpose(1, 2) @ f, self.mean, old)
-        self.mean.copy_(torch.where(present, mean, self.mean))
-        square = (f.unsqueeze(2) - self.mean.unsqueeze(1)).square().mean(-1)
-        variance = torch.lerp((weight * square).sum(1), self.variance, old[..., 0]).clamp_min(FLOOR)
-        self.variance.copy_(torch.where(present[..., 0], variance, self.variance))
-        self.seen.copy_(torch.maximum(self.seen, present[..., 0].to(self.seen.dtype)))
+        f, y = f.double(), y.double()  # the variance below is a small difference of squares
+        sums = y.transpose(1, 2) @ torch.cat((f, f.square().sum(-1, keepdim=True)), -1)
+        rows = y.sum(1)
+        means = sums / rows.clamp_min(torch.finfo(y.dtype).tiny).unsqueeze(-1)
+        batch_mean, squares = means[..., :-1], means[..., -1]
+        present = (rows > 0).double()
+        # An absent class keeps all of its own; there is nothing to remember before it is first seen.
+        move = present * (1 - per_model(memory, 2) * self.seen)
+        self.mean.lerp_(batch_mean, move.unsqueeze(-1))
+        around = squares + (self.mean * (self.mean - 2 * batch_mean)).sum(-1)
+        self.variance.lerp_(around / f.shape[-1], move).clamp_min_(FLOOR)
+        torch.maximum(self.seen, present, out=self.seen)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log densities of features x (M, B, d), up to a constant, float64 (M, B, C); -inf if unseen."""
-        x, mean, variance = x.double(), self.mean.double(), self.variance.double().unsqueeze(1)
-        square = (x.unsqueeze(2) - mean.unsqueeze(1)).square().sum(-1)
-        log_prob = -0.5 * (x.shape[-1] * variance.log() + square / variance)
-        return torch.where(self.seen.unsqueeze(1) > 0, log_prob, -math.inf)
+        x = x.double()
+        # |x - mu|^2 / s as one product of (x, |x|^2) with (-2 mu / s, 1 / s), and a constant a class.
+        precision = (1 / self.variance).unsqueeze(-1)
+        scaled = self.mean * precision
+        constant = x.shape[-1] * self.variance.log() + (scaled * self.mean).sum(-1)
+        weights = torch.cat((scaled, -0.5 * precision), -1).transpose(1, 2)
+        rows = torch.cat((x, x.square().sum(-1, keepdim=True)), -1)
+        return torch.baddbmm((self.seen.log() - 0.5 * constant).unsqueeze(1), rows, weights)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Move to a device, but stay in float64: distances are small differences of squares."""
+        super()._apply(fn, recurse)
+        for name, buffer in self.named_buffers():
+            setattr(self, name, buffer.double())
+        return self

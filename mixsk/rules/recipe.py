@@ -109,16 +109,18 @@ class Recipe(nn.Module):
         self.aux = nn.ModuleDict()
         self.smoothing = self.hyper.get("label_smoothing", 0.0)
         self.on_clean = False
+        self.freeze(None, 0)
         self.loss = _rule("loss", spec.loss, LOSSES)
         self.draw: BetaDraw | None = None
         self.mask: Any = None
         self.label: Any = None
+        self.method: Any = None  # the objective without its clean term
         self.target: Any = None
         self.taps: tuple[int, ...] = ()
         if spec.mix is None:
             self.objective: Any = Clean()
             return
-        self.objective = _rule("objective", spec.objective, OBJECTIVES)
+        self.objective = self.method = _rule("objective", spec.objective, OBJECTIVES)
         self.mask = _rule("mix", spec.mix, MASKS)
         self.label = _rule("label", spec.label, TARGETS)
         parts = Parts(spec, self.mask, self.label, self.objective, taps_of(self.label, spec.n_stages))
@@ -129,6 +131,8 @@ class Recipe(nn.Module):
         if spec.drop_intrusions:
             self.target = DropIntrusions(self.target)
         self.taps = taps_of(self.target, spec.n_stages)
+        if hasattr(self.label, "place"):
+            self.label.place(spec.n_stages)
         self.on_clean = getattr(self.label, "on_clean", False)
         clean_weight = self.hyper.get("clean_weight", 0.0)
         if not is_zero(clean_weight):
@@ -152,8 +156,7 @@ class Recipe(nn.Module):
             If a rule needs features that cannot be had.
         """
         self.seeds = tuple(seeds)
-        for axis in ("label", "objective"):
-            rule = getattr(self, axis)
+        for axis, rule in (("label", self.label), ("objective", self.method)):
             needs_features = getattr(rule, "tap", None) == "last" or hasattr(rule, "aux")
             if needs_features and sizes.widths is None:
                 raise ValueError(
@@ -208,21 +211,26 @@ class Recipe(nn.Module):
 
     @property
     def ahead(self) -> bool:
-        """Whether rows are mixed and labelled at the input by rules that allow many steps at once.
+        """Whether rows are mixed and labelled where the network does not change, by rules that allow it.
 
         Then a mixture depends on rows and draw alone, and one call makes those of many steps: rules see
         a leading axis of models, and steps are as good. A step of mixup costs a tenth less for it.
         """
         rules = (self.mask, self.target, self.objective)
-        at_input = self.spec.sites == (0,) and not any(self.taps)
-        return self.draw is not None and at_input and all(getattr(rule, "ahead", False) for rule in rules)
+        still = max((*self.spec.sites, *self.taps)) <= self.frozen
+        return self.draw is not None and still and all(getattr(rule, "ahead", False) for rule in rules)
+
+    def freeze(self, net: Any, site: int) -> None:
+        """Know that the stages of `net` up to `site` do not change for now; 0 and None: all may."""
+        self.frozen, self.below_ = site, _Input if net is None or site == 0 else _Below(net)
 
     @torch.no_grad()
     def mix(self, batch: Batch) -> Mixture:
-        """Mixture of a batch, or of S steps with (S, B) in place of (M, B); for `ahead` only."""
-        step = Step(self, _Input, batch)
+        """Mixture of a batch, or of S steps with (S * M, B) in place of (M, B); for `ahead` only."""
+        step = Step(self, self.below_, batch)
         h, share = step.mixed(step.draw.lam)
-        return Mixture(h, share, *step.target(share, {0: h}))
+        h = self.below_.lower(h, self.frozen, step.places[-1][0])
+        return Mixture(h, share, *step.target(share, dict.fromkeys(self.taps, h)))
 
     def phases(self, max_epochs: int) -> list[Phase]:
         """Training in order; the epochs of all phases sum to `max_epochs`."""
@@ -240,8 +248,24 @@ def _network_of(rule: Any, sizes: Sizes, n_models: int) -> nn.Module:
     return network
 
 
+class _Below:
+    """The stages of a network that do not change, for S steps of M models at once, (S * M, B, ...)."""
+
+    def __init__(self, net: Any) -> None:
+        self.net = net
+        self.width = max(net.widths)
+
+    def lower(self, x: Tensor, site: int, start: int = 0) -> Tensor:
+        models, width = self.net.n_models, x.shape[1]
+        apart = x.unflatten(0, (-1, models)).transpose(0, 1).flatten(1, 2)  # (M, S * B, ...)
+        h: Tensor = self.net.lower(apart, site, start)
+        return h.unflatten(1, (-1, width)).transpose(0, 1).flatten(0, 1)
+
+
 class _Input:
     """The network below the input: nothing."""
+
+    width = 1
 
     @staticmethod
     def lower(x: Tensor, site: int, start: int = 0) -> Tensor:

@@ -87,14 +87,14 @@ ILLEGAL: list[tuple[str, Callable[[Parts], bool], str]] = [
         "Use mix_at='input'.",
     ),
     (
-        "mix={mix} does not change smoothly with lam, so the loss has no slope in lam for AMP, or for AdaMixUp's "
-        "policy, to follow",
+        "mix={mix} does not change smoothly with lam, so the loss has no slope in lam for AMP, or for the "
+        "policy of AdaMixUp, to follow",
         lambda p: getattr(p.objective, "moves_lam", False) and getattr(p.mask, "fixed", False),
         "Use mix='linear'.",
     ),
     (
-        "label={label} has a training of its own, but AMP holds the label fixed while lam moves, and AdaMixUp "
-        "trains its policy through the label in every epoch",
+        "label={label} has a training of its own, but AMP holds the label fixed while lam moves, and "
+        "AdaMixUp trains its policy through the label in every epoch",
         lambda p: (
             (getattr(p.objective, "moves_lam", False) and getattr(p.label, "trained", False))
             or (getattr(p.objective, "learns_lam", False) and hasattr(p.label, "phases"))

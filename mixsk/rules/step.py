@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -71,11 +72,6 @@ class Step:
     batch : Batch
         One step's rows and draw.
 
-    Attributes
-    ----------
-    h : Tensor of shape (M, B, ...)
-        The rows at the first site where some model mixes.
-
     Notes
     -----
     Stacked models may mix at different sites. Then all walk up together: at each site in use, the
@@ -94,9 +90,16 @@ class Step:
             stops = sorted(set(site))
             chosen = torch.as_tensor(site, device=batch.x.device)
             self.places = [(stop, chosen == stop if len(stops) > 1 else None) for stop in stops]
-        self.h = net.lower(batch.x, self.places[0][0])
+        # Where `upper` goes on from: the last site in use, or where a mixture made ahead already is.
+        self.top = self.places[-1][0] if batch.mixture is None else recipe.frozen
         self.looked = False
         self.clean_taps: dict[int, Tensor] | None = None  # of clean rows, where an objective runs them anyway
+
+    @cached_property
+    def h(self) -> Tensor:
+        """The rows at the first site where some model mixes (M, B, ...)."""
+        h: Tensor = self.net.lower(self.batch.x, self.places[0][0])
+        return h
 
     def mixed(self, lam: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mixed rows at the last site in use (M, B, ...) and the first rows' share of the label (M, B).
@@ -121,13 +124,13 @@ class Step:
         return h, share
 
     def clean(self) -> Tensor:
-        """The rows as they are, at the last site in use (M, B, ...)."""
-        first, last = self.places[0][0], self.places[-1][0]
-        return self.h if first == last else self.net.lower(self.h, last, first)
+        """The rows as they are, where the mixed ones are (M, B, ...)."""
+        first = self.places[0][0]
+        return self.h if first == self.top else self.net.lower(self.h, self.top, first)
 
     def upper(self, h: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """Logits (M, B, C) and the features that the target asked for, from rows at the last site."""
-        return self.net.upper(h, self.places[-1][0], self.recipe.taps)
+        """Logits (M, B, C) and the features that the target asked for, from rows that `mixed` gave."""
+        return self.net.upper(h, self.top, self.recipe.taps)
 
     def target(self, share: Tensor, taps: dict[int, Tensor]) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Targets that sum to 1, their label weights (M, B) and the rows kept (M, B); None: all 1."""
@@ -155,8 +158,8 @@ class Step:
         """Features of the rows as they are, at the last site that the label reads (M, B, ...)."""
         tap = self.recipe.taps[-1]
         if self.clean_taps is None:
-            with statistics_kept(self.net):
-                self.clean_taps = {tap: self.net.lower(self.clean(), tap, self.places[-1][0])}
+            with statistics_kept(self.net) if self.net.rows_interact else nullcontext():
+                self.clean_taps = {tap: self.net.lower(self.clean(), tap, self.top)}
         return self.clean_taps[tap].detach()
 
     def clean_target(self) -> tuple[Tensor, Tensor | None]:
