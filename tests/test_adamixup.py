@@ -355,7 +355,7 @@ def test_a_batch_that_is_not_mixed_is_trained_whole_and_by_cross_entropy_alone()
 
 @pytest.mark.parametrize("pair", ["any", "other_class"])
 def test_padding_changes_nothing_however_much_of_it_each_model_has(pair):
-    n_rows, n = [7, 4, 1], 8
+    n_rows, n = [11, 6, 1], 12
     net = network(range(3))
     recipe = recipe_of(net, range(3), weighted=True, pair=pair)
     cases = [rows(k, seed=k) for k in n_rows]

@@ -116,7 +116,13 @@ def stacked(make: Callable[[int], nn.Module], seeds: Sequence[int]) -> Any:
 
 
 def renew(parts: Sequence[nn.Module], seeds: Sequence[int]) -> None:
-    """Give parts of a network new initial weights, those of model m from seeds[m]."""
+    """Give parts of a network new initial weights, those of model m from seeds[m].
+
+    Raises
+    ------
+    ValueError
+        If a part has weights, but no `reset_parameters()` to renew them.
+    """
     for model, seed in enumerate(seeds):
         with seeded(seed):
             for part in nn.ModuleList(parts).modules():
@@ -124,6 +130,11 @@ def renew(parts: Sequence[nn.Module], seeds: Sequence[int]) -> None:
                     part.reset_model(model)
                 elif model == 0 and hasattr(part, "reset_parameters"):  # a user's own network stands alone
                     part.reset_parameters()
+                elif next(part.parameters(recurse=False), None) is not None and model == 0:
+                    raise ValueError(
+                        f"{type(part).__name__} has weights but no reset_parameters(), so a fresh head cannot "
+                        "be made. Give it the method, or use head='keep'."
+                    )
 
 
 def _from_name(

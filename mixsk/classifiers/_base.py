@@ -174,6 +174,10 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             rows = self._rows(encoded, codes, w, device)
             part = Part(rows, np.arange(len(codes)))
             state = self._weigh(part, first=first)
+            if hasattr(self._label(), "phases"):
+                raise ValueError(
+                    f"label={self._label()!r} trains in phases, for which partial_fit has no epochs. Use fit."
+                )
             if first:
                 net = self._new_net(rows, keep_weights=False)
                 net.criterion.bind(part.copied, state)
@@ -328,13 +332,20 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         codes = encode_labels(y, self.classes_)
         rows = self._rows(self._encode(X, None if again else y), codes, w, device)
         train, valid = self._split(rows, X_val, y_val, sample_weight_val)
+        self._choose(X, y, w, train, valid, again)
         state = self._weigh(train, valid)
         net = self._new_net(rows, keep_weights=again)
+        net.criterion.phases(self.max_epochs)  # says now if there are too few epochs
         net.criterion.bind(train.copied, state)
         if not isinstance(self.mix, str | None) or not isinstance(self._label(), str):
             if not hasattr(net.criterion.label, "phases"):  # a label of later features cannot be tried yet
                 try_recipe(net, train, self.n_members, f"mix={self.mix!r} with label={self._label()!r}")
         return train, valid, net
+
+    def _choose(
+        self, X: Any, y: np.ndarray, w: np.ndarray | None, train: Part, valid: Part | None, again: bool
+    ) -> None:
+        """Settle what a method chooses by trying it on the training rows, before its net is made."""
 
     def _keep(self, net: MixNet, epochs: list[dict[str, Any]]) -> None:
         """Take the net as fitted, with the parameters that it was made with."""
@@ -381,7 +392,8 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             density, epochs = getattr(self, "density_", None), self._epochs
             net = self._remade_net(self._seeds()[1]).initialize()
             label = net.criterion_.label
-            if density is not None and hasattr(label, "density"):
+            of_rows = before.get("density_at", "input") in ("input", 0)  # not of features
+            if density is not None and of_rows and hasattr(label, "density"):
                 label.density_ = density
             elif hasattr(label, "bind"):
                 raise ValueError(

@@ -89,7 +89,7 @@ def make_net(
     recipe.attach(Sizes(n_inputs, backbone.widths, n_classes, backbone.n_models), seeds)
     some = next(backbone.parameters())
     recipe.to(some.device, some.dtype)
-    if aux is not None and aux.state_dict().keys() == recipe.aux.state_dict().keys():
+    if aux is not None and _go_on(aux.state_dict(), recipe.aux.state_dict()):
         recipe.aux.load_state_dict(aux.state_dict())
     if getattr(recipe.loss, "lacks_offsets", False):
         backbone.shift(torch.zeros(()))  # says now if the offsets found in the end could not be kept
@@ -113,6 +113,15 @@ def make_net(
         device=str(next(backbone.parameters()).device),
         **_optimizer(estimator),
         **{f"callbacks__{name}": value for name, value in _prefixed(estimator, "callbacks__").items()},
+    )
+
+
+def _go_on(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor]) -> bool:
+    """Whether weights belong to the same networks: in names, shapes, and whole numbers such as a stage."""
+    return old.keys() == new.keys() and all(
+        old[name].shape == new[name].shape
+        and (old[name].is_floating_point() or torch.equal(old[name], new[name].to(old[name])))
+        for name in old
     )
 
 

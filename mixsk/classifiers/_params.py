@@ -78,7 +78,9 @@ class ParamsMixin:
         for name in list(rest):
             outer, _, inner = name.partition("__")
             current = rest.get(outer, getattr(self, outer))
-            if inner and isinstance(current, str) and current in CHOICES.get(outer, ()):
+            if inner and isinstance(current, str):
+                if current not in CHOICES.get(outer, ()):
+                    raise ValueError(f"{name} cannot be set: {outer}={current!r} has no parameters of its own.")
                 rest[outer] = CHOICES[outer][current]()
         return super().set_params(**rest)  # type: ignore[misc]
 
@@ -189,6 +191,7 @@ MIXING = {
 # What only mixed rows are asked of: Infinite Class Mixup's loss and LaMix's label meet clean rows, too.
 MIXED_ONLY = MIXING | {
     "epsilon", "reduction", "share_noise", "select", "reweight", "density", "gamma", "top_k", "memory",
+    "max_density_rows",
 }  # fmt: skip
 
 # (parameters, when they do nothing, the reason as the message says it)
@@ -232,9 +235,24 @@ NO_EFFECT: list[tuple[set[str], Callable[[Any], bool], str]] = [
         "a density_schedule other than 'online'",
     ),
     (
-        {"density"},
+        {"density", "max_density_rows"},
         lambda self: getattr(self, "density_schedule", None) == "online",
         "density_schedule='online', which describes features by Gaussians",
+    ),
+    (
+        {"gamma", "top_k", "class_prior"},
+        lambda self: getattr(self, "density", None) == "nn-label",
+        "density='nn-label', the nearest row's label alone",
+    ),
+    (
+        {"max_density_rows"},
+        lambda self: getattr(self, "density", None) == "gm",
+        "density='gm', which keeps no rows",
+    ),
+    (
+        {"max_density_rows"},
+        lambda self: not isinstance(getattr(self, "density", ""), str),
+        "a density that is an object, whose own parameters say what it keeps",
     ),
     ({"weight_decay"}, lambda self: "optimizer__weight_decay" in vars(self), "optimizer__weight_decay"),
     ({"lr"}, lambda self: "optimizer__lr" in vars(self), "optimizer__lr"),

@@ -64,6 +64,10 @@ def _names(table: Any) -> str:
     return "{" + ", ".join(f'"{name}"' for name in sorted(table)) + "}"
 
 
+DENSITY = """Class-conditional density of the rows: a Gaussian per class, Gaussian kernels on its rows, the
+    distance to its nearest row ("nn"), or the label of the nearest row alone ("nn-label"); or an object
+    with `fit(Z, y)` and `log_prob(z) -> (n, n_classes)`, such as `mixsk.densities.KDE(bandwidth=0.5)`."""
+
 PARAMETERS: dict[str, Parameter] = {
     "module": Parameter(
         "mlp",
@@ -165,10 +169,11 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "drop_intrusions": Parameter(
         False,
-        ["boolean"],
-        """bool, default=False
+        ["boolean", StrOptions({"last"})],
+        """bool or "last", default=False
     Drop mixed rows whose nearest training row has the label of neither parent (manifold
-    intrusion, GenLabel paper, Definition 1).""",
+    intrusion, GenLabel paper, Definition 1). "last": whose nearest row among the features of the
+    batch's own rows, at the last hidden stage; then rows may be mixed anywhere.""",
     ),
     "clean_weight": Parameter(
         0,
@@ -180,8 +185,7 @@ PARAMETERS: dict[str, Parameter] = {
         "gm",
         [StrOptions(set(DENSITIES)), HasMethods(["fit", "log_prob"])],
         f"""{_names(DENSITIES)} or object, default="gm"
-    Class-conditional density that relabels: a Gaussian per class, or an object with
-    `fit(Z, y)` and `log_prob(z) -> (n, n_classes)`.""",
+    {DENSITY}""",
     ),
     "density_at": Parameter(
         "input",
@@ -219,7 +223,7 @@ PARAMETERS: dict[str, Parameter] = {
         0.5,
         [SHARE],
         """float in [0, 1], default=0.5
-    Weight of the density's posterior in the label; 0 is mixup.""",
+    Weight of the density's posterior in the label; 0 is mixup. `density="nn-label"` has 1.""",
     ),
     "top_k": Parameter(
         None,
@@ -231,8 +235,15 @@ PARAMETERS: dict[str, Parameter] = {
         "train",
         [StrOptions(set(PRIORS))],
         """{"train", "uniform"}, default="train"
-    Class prior of the posterior (GenLabel) or of the scores (Infinite Class Mixup): the training
+    Class prior of the densities' posterior, or of Infinite Class Mixup's scores: the training
     frequencies, or equal ones, which is the papers' form.""",
+    ),
+    "max_density_rows": Parameter(
+        20_000,
+        [COUNT],
+        """int >= 1, default=20000
+    Rows that a density of kernels or neighbours keeps, if it is given by name: of more, a random
+    share of each class, with a warning.""",
     ),
     "axis": Parameter(
         "both",
@@ -418,9 +429,25 @@ PARAMETERS: dict[str, Parameter] = {
 }
 
 
-def _doc(name: str, default: Any) -> str:
+# Where a class allows more than the others do: {class: {parameter: row}}.
+OWN = {
+    "GenLabelClassifier": {
+        "density": Parameter(
+            "gm",
+            [StrOptions({*DENSITIES, "cv"}), HasMethods(["fit", "log_prob"])],
+            f"""{_names({*DENSITIES, "cv"})} or object, default="gm"
+    {DENSITY} "cv": "gm" or "kde", as cross-validation of this classifier finds.""",
+        ),
+    },
+}
+
+
+def _row(cls: type, name: str) -> Parameter:
+    return OWN.get(cls.__name__, {}).get(name, PARAMETERS[name])
+
+
+def _doc(row: Parameter, default: Any) -> str:
     """The parameter's text, with the class's own default where it has one."""
-    row = PARAMETERS[name]
     usual, own = (f"default={value!r}".replace("'", '"') for value in (row.default, default))
     return row.doc if own == usual else row.doc.replace(usual, own, 1)
 
@@ -434,8 +461,8 @@ def document(cls: C) -> C:
     named = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     # scikit-learn's checks call a class with every name of its signature, `kwargs` among them.
     cls.__signature__ = signature.replace(parameters=named)
-    names = [p.name for p in named]
-    cls._parameter_constraints = {name: PARAMETERS[name].allowed for name in names}
-    text = "\n".join(f"{p.name} : {_doc(p.name, p.default)}" for p in named)
+    rows = {p.name: _row(cls, p.name) for p in named}
+    cls._parameter_constraints = {name: row.allowed for name, row in rows.items()}
+    text = "\n".join(f"{p.name} : {_doc(rows[p.name], p.default)}" for p in named)
     cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").replace("{parameters}", text)
     return cls

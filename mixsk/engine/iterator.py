@@ -103,6 +103,11 @@ class TrainingBatches:
         for _ in range(len(self)):
             yield next(self._batches)
 
+    def restart(self) -> None:
+        """Begin with generators of their own, so that what comes does not depend on how much went before."""
+        self.order, self.draws = ([rng.spawn(1)[0] for rng in rngs] for rngs in (self.order, self.draws))
+        self._batches = self._endless()
+
     def _endless(self) -> Iterator[Batch]:
         n_batches, width = self.slots.shape
         steps = max(1, CHUNK // (width * (2 + self._noise_width())))  # of a model, whatever its company
@@ -142,7 +147,7 @@ class TrainingBatches:
         self.step += n_steps
         at, codes = self._upload(index), self._upload(np.maximum(y, 0))
         sizes = np.tile(sizes, epochs).tolist()
-        numbers = max(self.part.rows.X[:1].numel(), self.part.rows.n_classes, self.recipe.below_.width)
+        numbers = max(self.part.rows.X[:1].numel(), self.part.rows.n_classes, *self.recipe.below_.widths)
         group = max(1, GROUP // (index[0].size * numbers))
         for start in range(0, n_steps, group):
             some = slice(start, start + group)
@@ -151,24 +156,21 @@ class TrainingBatches:
 
     def _group(self, at: Tensor, codes: Tensor, draw: Draw, sizes: list[int]) -> Iterator[Batch]:
         """Batches of a few steps: gathered together, and mixed together if the network has no part in it."""
-        rows = self.part.rows
-        x = rows.X[at]  # (S, M, B, ...)
-        y = self.one_hot[codes]
+        rows, (n_steps, n_models, width) = self.part.rows, at.shape
+        # A model's steps lie side by side, (M, S * B): rules see one long batch.
+        long = at.transpose(0, 1).reshape(n_models, -1)
+        x = rows.X[long]
+        y = self.one_hot[codes.transpose(0, 1).reshape(n_models, -1)]
         if rows.w is not None:
-            y = y * rows.w[at].unsqueeze(-1)
+            y = y * rows.w[long].unsqueeze(-1)
         ahead: tuple[Any, ...] = ()
         if self.recipe.ahead:
-            flat = Draw(*(v.flatten(0, 1) if isinstance(v, Tensor) else v for v in draw))
-            mixture = self.recipe.mix(
-                Batch(
-                    x.flatten(0, 1), y.flatten(0, 1), flat._replace(site=_site_of_each(draw.site, at.shape))
-                )
-            )
-            ahead = tuple(None if v is None else v.unflatten(0, at.shape[:2]) for v in mixture)
-        xs, ys, draws, mixtures = (_unbind(v, len(sizes)) for v in ((x,), (y,), draw, ahead))
+            ahead = tuple(self.recipe.mix(Batch(x, y, _one_draw(draw, at.shape))))
+        xs, ys, mixtures = (_apart(values, n_steps, width) for values in ((x,), (y,), ahead))
+        draws = _unbind(draw, n_steps)
         for s, size in enumerate(sizes):
             parts = [xs[s], ys[s], draws[s], mixtures[s]]
-            if size < at.shape[-1]:
+            if size < width:
                 parts = [tuple(_cut(v, size) for v in part) for part in parts]
             (x_s,), (y_s,), draw_s, mixture_s = parts
             one = None if self.recipe.draw is None else Draw(*draw_s)
@@ -198,10 +200,26 @@ class TrainingBatches:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.part.rows.X.device)
 
 
-def _site_of_each(sites: list[Any], shape: torch.Size) -> int | list[int]:
-    """The site of S x M models, from one a step or one a step and model; a single number if they agree."""
-    each = np.broadcast_to(np.array(sites).reshape(shape[0], -1), shape[:2]).ravel().tolist()
-    return each[0] if len(set(each)) == 1 else each
+def _one_draw(draw: Draw, shape: torch.Size) -> Draw:
+    """The draws of S steps, (S, M, B), as that of one batch (M, S * B)."""
+    n_steps, width = shape[0], shape[2]
+    start = torch.arange(n_steps, device=draw.perm.device) * width
+
+    def long(v: Tensor) -> Tensor:
+        return v.transpose(0, 1).flatten(1, 2)
+
+    mixed = None if draw.mixed is None else long(draw.mixed.unsqueeze(-1).expand(shape))
+    sites = torch.as_tensor(np.array(draw.site).reshape(n_steps, -1))
+    each = sites.to(start.device).unsqueeze(-1).expand(shape)
+    site = int(sites[0, 0]) if (sites == sites[0, 0]).all() else long(each)
+    perm = long(draw.perm + start[:, None, None])
+    return Draw(perm, long(draw.lam), site, None if draw.noise is None else long(draw.noise), mixed)
+
+
+def _apart(values: Sequence[Tensor | None], n_steps: int, width: int) -> list[tuple[Any, ...]]:
+    """One tuple a step of tensors (M, S * B, ...)."""
+    steps = [[None] * n_steps if v is None else v.unflatten(1, (n_steps, width)).unbind(1) for v in values]
+    return list(zip(*steps, strict=True)) if steps else [()] * n_steps
 
 
 def _unbind(values: Sequence[Any], n_steps: int) -> list[tuple[Any, ...]]:

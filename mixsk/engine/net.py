@@ -105,6 +105,8 @@ class MixNet(ClassifierMixin, NeuralNet):
         try:
             phases = self.criterion_.phases(epochs)
             for phase in phases:
+                if phase is not phases[0]:
+                    batches.restart()
                 self._begin_phase(phase, first=phase is phases[0])
                 for _ in range(phase.epochs):
                     self.notify("on_epoch_begin", **datasets)
@@ -176,7 +178,9 @@ class MixNet(ClassifierMixin, NeuralNet):
         if phase.on_start is not None:
             phase.on_start(self)
             self.optimizer_.state.clear()  # moments of weights that may be new
-        self.frozen_ = [] if phase.trainable is None else list(self._without_training(phase.trainable))
+        self.frozen_ = list(self.module_.stages[: phase.frozen])
+        if phase.trainable is not None:
+            self.frozen_ += self._without_training(phase.trainable)
         self.criterion_.freeze(self.module_, phase.frozen)
         self.objective_ = phase.objective
         self._train_only(phase.trainable)

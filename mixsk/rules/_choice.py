@@ -8,7 +8,7 @@ parameters (`label__kappa`). Nothing else of scikit-learn is used in the rules.
 from __future__ import annotations
 
 import math
-from numbers import Real
+from numbers import Integral, Real
 
 from sklearn.base import BaseEstimator
 
@@ -18,6 +18,16 @@ class Choice(BaseEstimator):
 
     def check(self) -> None:
         """Raise ValueError if a parameter is outside its range."""
+
+
+def check_stage(owner: object, name: str) -> None:
+    """Raise ValueError unless `owner.name` is "last" or the number of a stage."""
+    value = getattr(owner, name)
+    if value != "last" and (isinstance(value, bool) or not isinstance(value, Integral) or value < 0):
+        raise ValueError(
+            f"The {name!r} parameter of {type(owner).__name__} must be 'last' or the number of a stage, "
+            f"from 0, the input. Got {value!r} instead."
+        )
 
 
 def check_number(owner: object, name: str, low: float, high: float, *, open_low: bool = False) -> None:

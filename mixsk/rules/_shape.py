@@ -46,7 +46,7 @@ def per_model(value: float | Tensor, ndim: int) -> float | Tensor:
 
 def mix(h: Tensor, m: Tensor, other: Tensor) -> Tensor:
     """`m * h + (1 - m) * other`; exact where m is 0 or 1 and where a row meets itself."""
-    return torch.lerp(other, h, m)
+    return torch.lerp(other, h, m.to(h.dtype))  # under autocast a hidden h is narrower than lam
 
 
 def is_zero(value: float | Tensor) -> bool:

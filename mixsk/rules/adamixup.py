@@ -39,8 +39,8 @@ class AdaMixup(Choice):
     trained on whole and by cross entropy alone.
 
     The policy reads the encoded rows wherever they are mixed: `softmax(MLP((m1 x1 + m2 x2) / 2))`. Only the
-    discriminator holds lam off 0 and 1, where labels cost nothing: if it learns too slowly, mixing ends (on
-    scikit-learn's digits, with default parameters, within 100 epochs).
+    discriminator holds lam off 0 and 1, where labels cost nothing: if it learns too slowly, mixing all but
+    ends (on scikit-learn's digits, with default parameters, in three of three runs).
 
     NOTE[DIFF]: m1 and m2 are learnt, sigmoids of one number a column each; the released code draws them
     anew from a truncated normal at every step. They start at random: equal ones could not tell the first

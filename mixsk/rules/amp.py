@@ -23,7 +23,7 @@ from mixsk.rules.step import statistics_kept
 REDUCTIONS = ("sum", "mean")
 SELECTS = ("max", "ascent")
 MEMORY = 5  # batches that `reweight` looks back on
-NO_SLOPE = "the mixed rows do not depend on lam, so AMP has no slope to follow. Let m depend on lam."
+NO_SLOPE = "the mixed rows do not depend on lam, so there is no slope in lam to follow. Let m depend on lam."
 
 
 class AdversarialLam(Choice):

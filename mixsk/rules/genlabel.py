@@ -8,6 +8,7 @@ it is cross entropy against `gamma * p + (1 - gamma) * linear` exactly.
 from __future__ import annotations
 
 from copy import deepcopy
+from inspect import signature
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from mixsk.rules._shape import per_model
 from mixsk.rules.target import Taps, linear_label
 
 PRIORS = ("train", "uniform")
+HARD = "nn-label"  # the name of a density that is a label already: weighed by 1, nothing else to choose
 
 
 class PosteriorLabel(Choice):
@@ -41,6 +43,11 @@ class PosteriorLabel(Choice):
         if self.class_prior not in PRIORS:
             raise ValueError(f"class_prior must be one of {PRIORS}. Got {self.class_prior!r}.")
 
+    @property
+    def weight(self) -> float | Tensor:
+        """Of the posterior in the target."""
+        return self.gamma
+
     def posterior(self, x: Tensor) -> Tensor:
         """Class probabilities of mixed rows or their features x (M, B, ...), float64 (M, B, C)."""
         raise NotImplementedError
@@ -53,7 +60,7 @@ class PosteriorLabel(Choice):
         t = linear_label(y, perm, share)
         if state.weighted:  # p has no owner: it weighs what the two rows weigh together
             p = p * t.sum(-1, keepdim=True)
-        return torch.lerp(t, p, per_model(self.gamma, t.ndim)), None
+        return torch.lerp(t, p, per_model(self.weight, t.ndim)), None
 
 
 class GenLabel(PosteriorLabel):
@@ -67,7 +74,9 @@ class GenLabel(PosteriorLabel):
     density : {"gm", "kde", "nn", "nn-label"} or object, default="gm"
         Class-conditional density on the encoded, standardised numeric columns, fitted once on the
         clean training rows; any object with `fit(Z, y)` and `log_prob(z) -> (n, C)`. Categories add
-        smoothed class frequencies (`mixsk.densities.TableDensity`).
+        smoothed class frequencies (`mixsk.densities.TableDensity`). By name, "nn-label" is the target itself,
+        the nearest training row's label, as in the paper's "GenLabel (NN)": `gamma` is 1, and the others
+        do not matter. `NNLabel()` is an object like any other.
     gamma : float or Tensor of shape (M,), default=0.5
         Weight of the posterior, in [0, 1]; 0 is plain mixup.
     top_k : int or None, default=None
@@ -113,6 +122,24 @@ class GenLabel(PosteriorLabel):
                 f"density={self.density!r} is unknown. Use one of {sorted(DENSITIES)}, or an object "
                 "with fit(Z, y) and log_prob(z)."
             )
+        if self._hard:
+            usual = signature(type(self)).parameters
+            for name in ("gamma", "top_k", "class_prior"):
+                value = getattr(self, name)
+                if isinstance(value, Tensor) or value != usual[name].default:
+                    raise ValueError(
+                        f"{name}={value!r} has no effect with density='{HARD}', the nearest row's label alone: "
+                        f"leave {name} at its default, or use density=NNLabel()."
+                    )
+
+    @property
+    def _hard(self) -> bool:
+        return isinstance(self.density, str) and self.density == HARD
+
+    @property
+    def weight(self) -> float | Tensor:
+        """Of the posterior in the target."""
+        return 1.0 if self._hard else self.gamma
 
     def bind(self, rows: Any) -> None:
         """Fit the density and the prior on the clean training rows."""

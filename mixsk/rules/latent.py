@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from mixsk.backbones import renew
-from mixsk.rules._choice import check_number
+from mixsk.densities import DENSITIES, Density
+from mixsk.rules._choice import check_number, check_stage
 from mixsk.rules.genlabel import GenLabel, log_prior, posterior
 from mixsk.rules.objective import Clean
 from mixsk.rules.phase import Phase
@@ -41,7 +42,7 @@ class LatentGenLabel(GenLabel):
         Share of all epochs that is trained plainly first, in (0, 1).
     head : {"fresh", "keep"}, default="fresh"
         Whether the head starts anew after the warm-up, as the released code has it, or goes on, as the
-        paper's section A.1 has it.
+        paper's section A.1 has it. The optimiser starts anew with either.
 
     Examples
     --------
@@ -50,6 +51,11 @@ class LatentGenLabel(GenLabel):
     """
 
     site_ = 0
+
+    @property
+    def ahead(self) -> bool:  # type: ignore[override]
+        """Whether many steps may be labelled at once: with a density, which comes after the warm-up."""
+        return hasattr(self, "densities_")
 
     def __init__(
         self,
@@ -75,6 +81,9 @@ class LatentGenLabel(GenLabel):
         """Raise ValueError for a parameter out of range."""
         super().check()
         check_number(self, "warmup", 0, 1, open_low=True)
+        if self.warmup == 1:
+            raise ValueError("warmup=1 leaves no epoch for the head. Use a number in (0, 1).")
+        check_stage(self, "density_at")
         if self.head not in HEADS:
             raise ValueError(f"head must be one of {HEADS}. Got {self.head!r}.")
 
@@ -83,7 +92,10 @@ class LatentGenLabel(GenLabel):
         self.site_ = n_stages if self.density_at == "last" else int(self.density_at)
 
     def bind(self, rows: Any) -> None:
-        """Nothing yet: there are no features before the warm-up."""
+        """Check the density: there are no features to fit before the warm-up."""
+        chosen = DENSITIES[self.density]() if isinstance(self.density, str) else self.density
+        if isinstance(chosen, Density):
+            chosen._validate_params()
 
     def phases(self, max_epochs: int) -> list[Phase]:
         """Warm-up, then the head."""
@@ -121,10 +133,9 @@ class LatentGenLabel(GenLabel):
         self.log_prior_ = log_prior(counts, self.class_prior)
 
     def posterior(self, x: Tensor) -> Tensor:
-        """Class probabilities of features x (M, B, d), or of S steps' (S * M, B, d); float64 (M, B, C)."""
-        models = len(self.densities_)
-        each = [density.log_prob(x[m::models]) for m, density in enumerate(self.densities_)]
-        log_prob = each[0] if models == 1 else torch.stack(each, 1).flatten(0, 1)
+        """Class probabilities of features x (M, B, d), float64 (M, B, C)."""
+        each = [density.log_prob(f) for density, f in zip(self.densities_, x, strict=True)]
+        log_prob = torch.stack(each)
         return posterior(log_prob, self.log_prior_, self.top_k)
 
     def _in_head(self, name: str) -> bool:

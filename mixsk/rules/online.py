@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixsk.rules._choice import check_number
+from mixsk.rules._choice import check_number, check_stage
 from mixsk.rules._shape import per_model
 from mixsk.rules.genlabel import PosteriorLabel, log_prior, posterior
 
@@ -73,6 +73,7 @@ class OnlineGenLabel(PosteriorLabel):
     def check(self) -> None:
         """Raise ValueError for a parameter out of range."""
         super().check()
+        check_stage(self, "density_at")
         if not isinstance(self.memory, Tensor):
             check_number(self, "memory", 0, 1)
             if self.memory == 1:
@@ -80,8 +81,8 @@ class OnlineGenLabel(PosteriorLabel):
 
     def aux(self, sizes: Any) -> nn.Module:
         """Running means and variances: saved and restored with the network's weights."""
-        width = sizes.widths[-1 if self.density_at == "last" else self.density_at]
-        return Running(sizes.models, sizes.classes, width)
+        stage = len(sizes.widths) - 1 if self.density_at == "last" else int(self.density_at)
+        return Running(sizes.models, sizes.classes, sizes.widths[stage], stage)
 
     def attach(self, aux: nn.Module) -> None:
         """Take the statistics that the recipe saves."""
@@ -119,8 +120,11 @@ class Running(nn.Module):
     variance: Tensor
     seen: Tensor
 
-    def __init__(self, models: int, classes: int, width: int) -> None:
+    def __init__(self, models: int, classes: int, width: int, stage: int) -> None:
         super().__init__()
+        self.register_buffer(
+            "stage", torch.full((models,), stage)
+        )  # what is described: kept with the weights
         self.register_buffer("mean", torch.zeros(models, classes, width).double())
         self.register_buffer("variance", torch.ones(models, classes).double())
         self.register_buffer("seen", torch.zeros(models, classes).double())
@@ -155,5 +159,6 @@ class Running(nn.Module):
         """Move to a device, but stay in float64: distances are small differences of squares."""
         super()._apply(fn, recurse)
         for name, buffer in self.named_buffers():
-            setattr(self, name, buffer.double())
+            if buffer.is_floating_point():
+                setattr(self, name, buffer.double())
         return self

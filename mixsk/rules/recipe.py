@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mixsk.backbones import stacked
 from mixsk.rules._shape import is_zero
 from mixsk.rules.draw import BetaDraw
-from mixsk.rules.intrusion import DropIntrusions
+from mixsk.rules.intrusion import DropFeatureIntrusions, DropIntrusions
 from mixsk.rules.loss import LOSSES
 from mixsk.rules.mask import MASKS
 from mixsk.rules.objective import OBJECTIVES, Clean, Mixed, Plus, WithClean
@@ -114,6 +114,8 @@ class Recipe(nn.Module):
         self.draw: BetaDraw | None = None
         self.mask: Any = None
         self.label: Any = None
+        self.intrusions: Any = None
+        self.watchers: list[tuple[Any, int]] = []  # targets that see each batch's clean rows, and where
         self.method: Any = None  # the objective without its clean term
         self.target: Any = None
         self.taps: tuple[int, ...] = ()
@@ -128,8 +130,12 @@ class Recipe(nn.Module):
             if illegal(parts):
                 raise ValueError(what.format(mix=_name(spec.mix), label=_name(spec.label)) + ". " + remedy)
         self.target = self.label if is_zero(self.smoothing) else Smoothed(self.label, self.smoothing)
-        if spec.drop_intrusions:
-            self.target = DropIntrusions(self.target)
+        if spec.drop_intrusions == "last":
+            self.target = self.intrusions = DropFeatureIntrusions(self.target, spec.n_stages)
+        elif spec.drop_intrusions:
+            self.target = self.intrusions = DropIntrusions(self.target)
+        followers = [rule for rule in (self.label, self.intrusions) if hasattr(rule, "update")]
+        self.watchers = [(rule, _site(rule, spec)) for rule in followers]
         self.taps = taps_of(self.target, spec.n_stages)
         if hasattr(self.label, "place"):
             self.label.place(spec.n_stages)
@@ -156,7 +162,7 @@ class Recipe(nn.Module):
             If a rule needs features that cannot be had.
         """
         self.seeds = tuple(seeds)
-        for axis, rule in (("label", self.label), ("objective", self.method)):
+        for axis, rule in (("label", self.label), ("objective", self.method), ("target", self.intrusions)):
             needs_features = getattr(rule, "tap", None) == "last" or hasattr(rule, "aux")
             if needs_features and sizes.widths is None:
                 raise ValueError(
@@ -213,8 +219,8 @@ class Recipe(nn.Module):
     def ahead(self) -> bool:
         """Whether rows are mixed and labelled where the network does not change, by rules that allow it.
 
-        Then a mixture depends on rows and draw alone, and one call makes those of many steps: rules see
-        a leading axis of models, and steps are as good. A step of mixup costs a tenth less for it.
+        Then a mixture depends on rows and draw alone, and one call makes those of many steps, side by side
+        as one long batch. A step of mixup costs a tenth less for it.
         """
         rules = (self.mask, self.target, self.objective)
         still = max((*self.spec.sites, *self.taps)) <= self.frozen
@@ -222,15 +228,19 @@ class Recipe(nn.Module):
 
     def freeze(self, net: Any, site: int) -> None:
         """Know that the stages of `net` up to `site` do not change for now; 0 and None: all may."""
-        self.frozen, self.below_ = site, _Input if net is None or site == 0 else _Below(net)
+        self.frozen, self.below_ = site, _Input if net is None or site == 0 else _Still(net)
 
     @torch.no_grad()
     def mix(self, batch: Batch) -> Mixture:
-        """Mixture of a batch, or of S steps with (S * M, B) in place of (M, B); for `ahead` only."""
+        """Mixture of a batch, or of S steps side by side, (M, S * B); for `ahead` only."""
         step = Step(self, self.below_, batch)
         h, share = step.mixed(step.draw.lam)
-        h = self.below_.lower(h, self.frozen, step.places[-1][0])
-        return Mixture(h, share, *step.target(share, dict.fromkeys(self.taps, h)))
+        below, taps = step.top, {}
+        for tap in self.taps:
+            h, below = self.below_.lower(h, tap, below), tap
+            taps[tap] = h
+        h = self.below_.lower(h, self.frozen, below)
+        return Mixture(h, share, *step.target(share, taps))
 
     def phases(self, max_epochs: int) -> list[Phase]:
         """Training in order; the epochs of all phases sum to `max_epochs`."""
@@ -248,24 +258,17 @@ def _network_of(rule: Any, sizes: Sizes, n_models: int) -> nn.Module:
     return network
 
 
-class _Below:
-    """The stages of a network that do not change, for S steps of M models at once, (S * M, B, ...)."""
+class _Still:
+    """A network whose lower stages do not change, held without becoming a part of the recipe."""
 
     def __init__(self, net: Any) -> None:
-        self.net = net
-        self.width = max(net.widths)
-
-    def lower(self, x: Tensor, site: int, start: int = 0) -> Tensor:
-        models, width = self.net.n_models, x.shape[1]
-        apart = x.unflatten(0, (-1, models)).transpose(0, 1).flatten(1, 2)  # (M, S * B, ...)
-        h: Tensor = self.net.lower(apart, site, start)
-        return h.unflatten(1, (-1, width)).transpose(0, 1).flatten(0, 1)
+        self.lower, self.widths = net.lower, net.widths or (1,)
 
 
 class _Input:
     """The network below the input: nothing."""
 
-    width = 1
+    widths = (1,)
 
     @staticmethod
     def lower(x: Tensor, site: int, start: int = 0) -> Tensor:
@@ -284,6 +287,17 @@ def _rule(axis: str, choice: Any, names: Mapping[str, Any]) -> Any:
     if hasattr(rule, "check"):
         rule.check()
     return rule
+
+
+def _site(target: Any, spec: Spec) -> int:
+    """Where a target that follows the batches sees them."""
+    taps = taps_of(target, spec.n_stages)
+    if not taps:
+        raise ValueError(
+            f"label={_name(spec.label)} has update(features, y, real), but does not say whose features it "
+            "follows. Give it a tap: the number of a stage, or 'last'."
+        )
+    return taps[-1]
 
 
 def _name(choice: Any) -> str:

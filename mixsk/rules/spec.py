@@ -13,7 +13,8 @@ class Spec:
 
     `mix=None` is vanilla training. `sites` are the stages where mixing may happen; `n_stages` counts
     the network's hidden stages (0: it can be mixed at its input only). With `alternate` every other
-    step is trained without mixing.
+    step is trained without mixing. `drop_intrusions` is True to compare mixed rows with training rows at the
+    input, "last" to compare features within the batch.
     """
 
     mix: Any = "linear"
@@ -22,7 +23,7 @@ class Spec:
     lam_per: str = "batch"
     pair: str = "any"
     label: Any = "linear"
-    drop_intrusions: bool = False
+    drop_intrusions: bool | str = False
     loss: Any = "cross_entropy"
     objective: Any = "mixed"
     alternate: bool = False
@@ -83,8 +84,8 @@ ILLEGAL: list[tuple[str, Callable[[Parts], bool], str]] = [
     (
         "drop_intrusions=True compares mixed rows with training rows at the input, but mix_at asks for "
         "a later stage",
-        lambda p: p.spec.drop_intrusions and p.spec.sites != (0,),
-        "Use mix_at='input'.",
+        lambda p: bool(p.spec.drop_intrusions) and p.spec.drop_intrusions != "last" and p.spec.sites != (0,),
+        "Use mix_at='input', or drop_intrusions='last', which compares features.",
     ),
     (
         "mix={mix} does not change smoothly with lam, so the loss has no slope in lam for AMP, or for the "

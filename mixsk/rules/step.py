@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mixsk.rules._shape import is_zero, like, mix, partner
 from mixsk.rules.draw import Draw
@@ -84,11 +85,11 @@ class Step:
         self.batch = batch
         self.draw: Any = batch.draw  # no draw: only the clean parts are asked for
         site = 0 if batch.draw is None else batch.draw.site
-        # (site, the models that mix there; None: all of them)
+        # (site, the models, or rows, that mix there; None: all of them)
         self.places: list[tuple[int, Tensor | None]] = [(site, None)]
         if not isinstance(site, int):
-            stops = sorted(set(site))
             chosen = torch.as_tensor(site, device=batch.x.device)
+            stops = chosen.unique().tolist() if isinstance(site, Tensor) else sorted(set(site))
             self.places = [(stop, chosen == stop if len(stops) > 1 else None) for stop in stops]
         # Where `upper` goes on from: the last site in use, or where a mixture made ahead already is.
         self.top = self.places[-1][0] if batch.mixture is None else recipe.frozen
@@ -140,27 +141,31 @@ class Step:
         self.look()
         t, keep = self.recipe.target(y, draw.perm, share, draw.lam, taps, self.recipe.state)
         if draw.mixed is not None:  # a batch that is not mixed is trained on its own labels
-            mixed = draw.mixed.reshape(-1, 1, 1)
+            mixed = draw.mixed.unsqueeze(1) if draw.mixed.ndim == 1 else draw.mixed  # of models, or of rows
             if not self.recipe.on_clean:
-                t = torch.where(mixed, t, self._smooth(y))
-            keep = None if keep is None else torch.where(mixed[..., 0], keep, 1.0)
+                t = torch.where(mixed.unsqueeze(-1), t, self._smooth(y))
+            keep = None if keep is None else torch.where(mixed, keep, 1.0)
         t, w = self._normalised(t)
         return t, w, keep
 
     def look(self) -> None:
-        """Let a label that follows the batches see this one, once."""
-        if not self.looked and hasattr(self.recipe.label, "update"):
-            self.recipe.label.update(self._clean_features(), self.batch.y, self.batch.real)
+        """Let the targets that follow the batches see this one, once."""
+        if not self.looked:
+            for target, site in self.recipe.watchers:
+                target.update(self._clean_features(site), self.batch.y, self.batch.real)
         self.looked = True
 
-    @torch.no_grad()
-    def _clean_features(self) -> Tensor:
-        """Features of the rows as they are, at the last site that the label reads (M, B, ...)."""
-        tap = self.recipe.taps[-1]
+    def _clean_features(self, site: int) -> Tensor:
+        """Features of the rows as they are, at a site that a target reads (M, B, ...)."""
         if self.clean_taps is None:
-            with statistics_kept(self.net) if self.net.rows_interact else nullcontext():
-                self.clean_taps = {tap: self.net.lower(self.clean(), tap, self.top)}
-        return self.clean_taps[tap].detach()
+            h = self.h  # kept, and mixed later: with its gradient
+            statistics = statistics_kept(self.net) if self.net.rows_interact else nullcontext()
+            self.clean_taps, below = {}, self.places[0][0]
+            with torch.no_grad(), statistics:
+                for tap in self.recipe.taps:
+                    h, below = self.net.lower(h, tap, below), tap
+                    self.clean_taps[tap] = h
+        return self.clean_taps[site].detach()
 
     def clean_target(self) -> tuple[Tensor, Tensor | None]:
         """Targets of the rows as they are, and their label weights."""
@@ -199,12 +204,20 @@ class Step:
 
 @contextmanager
 def statistics_kept(net: nn.Module) -> Iterator[None]:
-    """Batch normalisation by the batch, without a second update of the running statistics."""
+    """Let rows be normalised by their batch without an update of the running statistics."""
     norms = [m for m in net.modules() if getattr(m, "track_running_stats", False)]
-    for norm in norms:
-        norm.track_running_stats = False  # type: ignore[assignment]
+    # Batch norms need but the word (and their buffers untouched, which a backward still waits for); instance
+    # norms update theirs whatever they are told.
+    batch = [norm for norm in norms if isinstance(norm, _BatchNorm)]
+    others = [b for norm in norms if norm not in batch for b in norm.buffers(recurse=False)]
+    kept = [buffer.clone() for buffer in others]
+    for norm in batch:
+        norm.track_running_stats = False
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True  # type: ignore[assignment]
+        for norm in batch:
+            norm.track_running_stats = True
+        with torch.no_grad():
+            for buffer, value in zip(others, kept, strict=True):
+                buffer.copy_(value)
