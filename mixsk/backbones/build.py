@@ -105,13 +105,13 @@ def stacked(make: Callable[[int], nn.Module], seeds: Sequence[int]) -> Any:
     -------
     nn.Module
     """
-    singles = [_seeded(seed, make, 1) for seed in seeds]
-    if len(singles) == 1:
-        return singles[0]
+    singles = {seed: _seeded(seed, make, 1) for seed in dict.fromkeys(seeds)}
+    if len(seeds) == 1:
+        return singles[seeds[0]]
     whole = _seeded(seeds[0], make, len(seeds))
     with torch.no_grad():
         for name, parameter in whole.named_parameters():
-            parameter.copy_(torch.cat([single.get_parameter(name) for single in singles]))
+            parameter.copy_(torch.cat([singles[seed].get_parameter(name) for seed in seeds]))
     return whole
 
 
@@ -132,7 +132,7 @@ def renew(parts: Sequence[nn.Module], seeds: Sequence[int]) -> None:
                     part.reset_parameters()
                 elif next(part.parameters(recurse=False), None) is not None and model == 0:
                     raise ValueError(
-                        f"{type(part).__name__} has weights but no reset_parameters(), so a fresh head cannot "
+                        f"{type(part).__name__} has weights but no reset_parameters(), so no fresh head can "
                         "be made. Give it the method, or use head='keep'."
                     )
 

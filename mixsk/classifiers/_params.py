@@ -42,6 +42,13 @@ class ParamsMixin:
             elif name != "self" and not name.startswith("__"):
                 setattr(self, name, value)
 
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        """The constructor's parameters: looked up once a class, since every clone asks for them."""
+        if "_param_names" not in vars(cls):
+            cls._param_names = super()._get_param_names()  # type: ignore[attr-defined,misc]
+        return list(cls._param_names)
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters, `module__*` and the like included.
 
@@ -80,7 +87,7 @@ class ParamsMixin:
             current = rest.get(outer, getattr(self, outer))
             if inner and isinstance(current, str):
                 if current not in CHOICES.get(outer, ()):
-                    raise ValueError(f"{name} cannot be set: {outer}={current!r} has no parameters of its own.")
+                    raise ValueError(f"{name} has no effect: {outer}={current!r} has no parameters.")
                 rest[outer] = CHOICES[outer][current]()
         return super().set_params(**rest)  # type: ignore[misc]
 
@@ -170,10 +177,9 @@ class ParamsMixin:
 
     def _check_effects(self) -> None:
         """A parameter away from its default must change something."""
+        usual = inspect.signature(type(self)).parameters
         changed = {
-            name
-            for name in self._get_param_names()
-            if not _same(getattr(self, name), inspect.signature(type(self)).parameters[name].default)
+            name for name in self._get_param_names() if not _same(getattr(self, name), usual[name].default)
         }
         for names, idle, why in NO_EFFECT:
             if idle(self):
@@ -242,7 +248,7 @@ NO_EFFECT: list[tuple[set[str], Callable[[Any], bool], str]] = [
     (
         {"gamma", "top_k", "class_prior"},
         lambda self: getattr(self, "density", None) == "nn-label",
-        "density='nn-label', the nearest row's label alone",
+        "density='nn-label', the label of the nearest row alone",
     ),
     (
         {"max_density_rows"},

@@ -206,9 +206,12 @@ class MixNet(ClassifierMixin, NeuralNet):
         self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
         if valid is not None:
             self.run_single_epoch(
-                CleanBatches(valid), training=False, prefix="valid", step_fn=self.validation_step
+                self._clean_batches(valid), training=False, prefix="valid", step_fn=self.validation_step
             )
         self.history.record("dur", time.perf_counter() - start)
+
+    def _clean_batches(self, valid: Part) -> Any:
+        return CleanBatches(valid)
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any

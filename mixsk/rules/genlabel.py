@@ -128,8 +128,8 @@ class GenLabel(PosteriorLabel):
                 value = getattr(self, name)
                 if isinstance(value, Tensor) or value != usual[name].default:
                     raise ValueError(
-                        f"{name}={value!r} has no effect with density='{HARD}', the nearest row's label alone: "
-                        f"leave {name} at its default, or use density=NNLabel()."
+                        f"{name}={value!r} has no effect with density={HARD!r}, the label of the nearest "
+                        f"row alone: leave {name} at its default, or use density=NNLabel()."
                     )
 
     @property
@@ -167,13 +167,14 @@ class GenLabel(PosteriorLabel):
 
 
 def log_prior(counts: Tensor, class_prior: str) -> Tensor:
-    """Logarithm of the class frequencies (C,), or of equal ones.
+    """Logarithm of the class frequencies, or of equal ones: (C,), of each model's own (M, C) as (M, 1, C).
 
     A class without rows has log prior -inf and density -inf: posterior 0, never NaN.
     """
     if class_prior == "uniform":
         counts = torch.ones_like(counts)
-    return torch.log(counts / counts.sum())
+    prior = torch.log(counts / counts.sum(-1, keepdim=True))
+    return prior if prior.ndim == 1 else prior.unsqueeze(1)
 
 
 def posterior(log_prob: Tensor, prior: Tensor, top_k: int | None) -> Tensor:

@@ -56,8 +56,8 @@ class InfiniteClass(Choice):
                 raise ValueError(f"{name} must be one of {allowed}. Got {getattr(self, name)!r}.")
 
     def count(self, counts: Tensor) -> None:
-        """Learn the class frequencies from the numbers of training rows (C,)."""
-        share = counts / counts.sum()
+        """Learn the class frequencies from the numbers of training rows, (C,) or (M, C)."""
+        share = (counts / counts.sum(-1, keepdim=True)).unsqueeze(-2)
         # An absent class is no row's class: its score is never asked for, and its offset must be finite.
         self.offset_ = torch.where(share > 0, share.clamp_min(torch.finfo(share.dtype).tiny).log(), 0.0)
 

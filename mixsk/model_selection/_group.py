@@ -1,0 +1,85 @@
+"""Which fits may share a program: those that differ in numbers only."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from mixsk.classifiers._base import MixClassifier
+
+# Numbers that each stacked model may have for itself. All else chooses the program.
+OF_A_STEP = ("gamma", "label_smoothing", "clean_weight", "epsilon", "local_share", "memory")
+OF_A_DRAW = ("alpha", "mix_prob", "mix_off")
+OF_THE_OPTIMIZER = ("lr", "weight_decay")
+NUMBERS = (*OF_A_STEP, *OF_A_DRAW, *OF_THE_OPTIMIZER, "random_state")
+OPTIONS = {"adam": {"betas", "eps"}, "adamw": {"betas", "eps"}, "sgd": {"momentum", "nesterov"}}
+
+
+def split(estimator: Any) -> tuple[Any, Any, str]:
+    """The steps before the classifier (None: none), the classifier, and the prefix of its parameters."""
+    if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
+        return estimator[:-1], estimator[-1], estimator.steps[-1][0] + "__"
+    return None, estimator, ""
+
+
+def why_not(clf: Any) -> str | None:
+    """Why a classifier cannot be stacked; None if it can."""
+    if not isinstance(clf, MixClassifier):
+        return f"{type(clf).__name__} is not one of mixsk's networks"
+    if not isinstance(clf.module, str):
+        return "a module of your own has no model axis"
+    own = {name[len("optimizer__") :] for name in vars(clf) if name.startswith("optimizer__")}
+    if not isinstance(clf.optimizer, str) or not own <= OPTIONS[clf.optimizer]:
+        return f"optimizer={clf.optimizer!r} with {sorted(own)} has no stacked form"
+    for name, idle in (
+        ("callbacks", None), ("verbose", 0), ("time_limit", None), ("warm_start", False), ("n_members", 1),
+        ("amp", None),
+    ):  # fmt: skip
+        if getattr(clf, name) != idle:
+            return f"{name}={getattr(clf, name)!r} is for a fit of its own"
+    if getattr(clf, "density", None) == "cv":
+        return "density='cv' runs a cross-validation of its own"
+    if getattr(clf, "axis", None) == "pair":
+        return "axis='pair' fits its offsets after training"
+    label = clf._label() if clf.mix is not None else "linear"
+    if hasattr(label, "phases"):
+        return "a density of features after a warm-up belongs to one network"
+    if clf.drop_intrusions and (hasattr(label, "aux") or clf.drop_intrusions == "last"):
+        return "drop_intrusions among features belongs to one network"
+    return None
+
+
+def key(estimator: Any) -> str:
+    """Equal for estimators that differ only in numbers that may be stacked."""
+    before, clf, _ = split(estimator)
+    params = clf.get_params(deep=False)
+    kept = {name: _plain(value) for name, value in params.items() if name not in NUMBERS}
+    # Without weight in one of them a clean term, or smoothing, would be computed for nothing.
+    kept["terms"] = [bool(params.get(name)) for name in ("clean_weight", "label_smoothing")]
+    return repr((type(clf), sorted(kept.items()), _plain(before)))
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "get_params"):
+        return type(value), sorted((k, _plain(v)) for k, v in value.get_params(deep=False).items())
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value if isinstance(value, (str, int, float, bool, type(None), type, dict)) else id(value)
+
+
+def merged(classifiers: list[Any], dtype: torch.dtype) -> Any:
+    """One classifier that has, where the given ones differ in a step's numbers, a tensor (M,) of them."""
+    one = clone(classifiers[0]) if len(classifiers) > 1 else copy(classifiers[0])
+    for name in OF_A_STEP:
+        values = [getattr(clf, name, None) for clf in classifiers]
+        if any(value != values[0] for value in values):
+            setattr(one, name, torch.tensor(values, dtype=dtype))
+    one.alpha = classifiers[0]._alpha()  # draws take theirs from each source
+    return one

@@ -1,0 +1,88 @@
+"""From candidates and splits to the queue of outcomes that scikit-learn's search then asks for."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from joblib import Parallel, delayed, effective_n_jobs
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _check_method_params
+
+from mixsk.model_selection._group import split, why_not
+from mixsk.model_selection._train import Fold, Outcome, train
+
+
+def outcomes(
+    estimators: Sequence[Any],
+    X: Any,
+    y: Any,
+    splits: Sequence[tuple[Any, Any]],
+    fit_params: dict[str, Any],
+    with_train: bool,
+    n_jobs: int | None,
+) -> tuple[deque[Outcome | None], float]:
+    """Train what can be stacked, for each estimator and then each split; None where it cannot.
+
+    Returns
+    -------
+    queue : deque of Outcome or None
+    seconds : float
+        Of training, over the number of fits.
+    """
+    start = time.perf_counter()
+    jobs, places = [], []
+    queue: list[Outcome | None] = [None] * (len(estimators) * len(splits))
+    reasons: dict[str, None] = {}
+    for c, estimator in enumerate(estimators):
+        prefix = split(estimator)[2]
+        reason = why_not(split(estimator)[1])
+        if reason is None and set(fit_params) - {f"{prefix}sample_weight"}:
+            reason = f"fit takes {sorted(set(fit_params) - {f'{prefix}sample_weight'})}"
+        if reason is not None:
+            reasons[reason] = None
+            continue
+        for s in range(len(splits)):
+            jobs.append((estimator, s))
+            places.append(c * len(splits) + s)
+    if reasons:
+        warnings.warn(
+            "Some of the fits run one by one, not as one program: " + "; ".join(reasons) + ".", stacklevel=6
+        )
+    if jobs:
+        weights = next(iter(fit_params.values()), None)
+        folds = [_fold(X, y, weights, *pair, with_train) for pair in splits]
+        for place, outcome in zip(places, _run(jobs, folds, n_jobs), strict=True):
+            queue[place] = outcome
+    seconds = (time.perf_counter() - start) / max(1, len(jobs))
+    return deque(queue), seconds
+
+
+def _fold(X: Any, y: Any, weights: Any, rows: Any, test: Any, with_train: bool) -> Fold:
+    X_train = _safe_indexing(X, rows)
+    w = None if weights is None else _check_method_params(X, {"w": weights}, rows)["w"]
+    evaluate = [_safe_indexing(X, test)] + ([X_train] if with_train else [])
+    return Fold(X_train, _safe_indexing(y, rows), w, evaluate)
+
+
+def _run(jobs: list[tuple[Any, int]], folds: list[Fold], n_jobs: int | None) -> list[Outcome]:
+    """All jobs, by folds in as many processes as there may be."""
+    workers = min(effective_n_jobs(n_jobs), len(jobs))
+    if workers == 1:
+        return train(jobs, folds)
+    # A portion keeps the models of a fold together, since they see the same batches.
+    order = sorted(range(len(jobs)), key=lambda n: jobs[n][1])
+    size = -(-len(jobs) // workers)
+    portions = [order[start : start + size] for start in range(0, len(jobs), size)]
+    parts = Parallel(n_jobs=workers)(
+        delayed(train)([(clone(jobs[n][0]), jobs[n][1]) for n in portion], folds) for portion in portions
+    )
+    found: list[Outcome] = [Outcome()] * len(jobs)
+    for portion, part in zip(portions, parts, strict=True):
+        for n, outcome in zip(portion, part, strict=True):
+            found[n] = outcome
+    return found

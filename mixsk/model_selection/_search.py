@@ -1,0 +1,163 @@
+"""Searches whose fits are one program."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
+from sklearn.utils import indexable
+
+from mixsk.model_selection._plan import outcomes
+from mixsk.model_selection._replay import Replay
+
+
+class _Splits:
+    """Splits made once, for training and for scoring."""
+
+    def __init__(self, splits: list[tuple[Any, Any]]) -> None:
+        self.splits = splits
+
+    def split(self, X: Any = None, y: Any = None, groups: Any = None) -> Any:
+        return iter(self.splits)
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        return len(self.splits)
+
+
+class _Batched:
+    """Mixin: train all candidates on all splits first, then let the search replay them."""
+
+    estimator: Any
+    cv: Any
+    n_jobs: int | None
+    return_train_score: bool
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Run the search.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        **params : dict
+            `groups` for the splitter, `sample_weight` for the fits.
+
+        Returns
+        -------
+        self
+        """
+        given = {name: getattr(self, name) for name in ("estimator", "cv", "n_jobs")}
+        rows, labels = indexable(X, y)
+        fit_params = {name: value for name, value in params.items() if name != "groups" and value is not None}
+        splitter = check_cv(self.cv, labels, classifier=is_classifier(self.estimator))
+        splits = [tuple(pair) for pair in splitter.split(rows, labels, params.get("groups"))]
+        self._batch = (rows, labels, splits, fit_params, given)
+        self._queue: deque[Any] = deque()
+        self._seconds: list[float] = []
+        try:
+            self.estimator = Replay(given["estimator"], self._queue)
+            self.cv, self.n_jobs = _Splits(splits), 1
+            super().fit(X, y, **params)  # type: ignore[misc]
+        finally:
+            for name, value in given.items():
+                setattr(self, name, value)
+            del self._batch, self._queue
+        if hasattr(self, "best_estimator_"):
+            self.best_estimator_ = self.best_estimator_.estimator
+        seconds = np.array(self._seconds)
+        self.__dict__.pop("_seconds")
+        stacked = ~np.isnan(seconds)
+        results = self.cv_results_  # type: ignore[has-type]
+        results["mean_fit_time"] = np.where(stacked, seconds, results["mean_fit_time"])
+        results["std_fit_time"] = np.where(stacked, 0.0, results["std_fit_time"])
+        return self
+
+    def _run_search(self, evaluate_candidates: Any, callback_ctx: Any = None) -> None:
+        def train_first(candidate_params: Any, *args: Any, **kwargs: Any) -> Any:
+            candidates = list(candidate_params)
+            self._train(candidates)
+            return evaluate_candidates(candidates, *args, **kwargs)
+
+        context = {} if callback_ctx is None else {"callback_ctx": callback_ctx}  # from scikit-learn 1.9
+        super()._run_search(train_first, **context)  # type: ignore[misc]
+
+    def _train(self, candidates: list[dict[str, Any]]) -> None:
+        rows, labels, splits, fit_params, given = self._batch
+        estimators = [
+            clone(given["estimator"]).set_params(**clone(params, safe=False)) for params in candidates
+        ]
+        queue, seconds = outcomes(
+            estimators, rows, labels, splits, fit_params, self.return_train_score, given["n_jobs"]
+        )
+        n = len(splits)
+        stacked = [queue[c * n] is not None for c in range(len(candidates))]
+        self._seconds += [seconds if yes else np.nan for yes in stacked]
+        self._queue.extend(queue)
+
+
+class BatchedGridSearchCV(_Batched, GridSearchCV):
+    """`GridSearchCV` that trains all candidates on all folds as one program.
+
+    A drop-in for `sklearn.model_selection.GridSearchCV`, with its parameters, attributes and results.
+    Candidates that differ in numbers (`lr`, `weight_decay`, `alpha`, `gamma`, `epsilon`, `clean_weight`,
+    `label_smoothing`, `local_share`, `memory`, `mix_prob`, `mix_off`, `random_state`) are stacked with all
+    of their folds; those that differ in structure are stacked apart. A fit has the draws and the initial
+    weights that it would have alone, and so the same result up to rounding. What cannot be stacked (a module
+    or an optimiser of your own, callbacks, members) is fitted one by one, which a warning says.
+
+    Each program runs on one thread; with `n_jobs` the fits are shared among processes. The steps of a
+    pipeline before the classifier are fitted once a fold.
+
+    Parameters
+    ----------
+    estimator : classifier of mixsk, or pipeline that ends in one
+    param_grid : dict or list of dicts
+    scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score
+        As for `GridSearchCV`.
+
+    See Also
+    --------
+    BatchedRandomizedSearchCV : The same over sampled candidates.
+    batched_cross_validate : One candidate over many splits.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from mixsk import GenLabelClassifier
+    >>> from mixsk.model_selection import BatchedGridSearchCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = GenLabelClassifier(module="linear", max_epochs=30, random_state=0)
+    >>> search = BatchedGridSearchCV(clf, {"lr": [0.1, 0.01], "gamma": [0, 0.5, 1]}, cv=5).fit(X, y)
+    >>> search.best_params_["lr"], bool(search.best_score_ > 0.9)
+    (0.1, True)
+    """
+
+
+class BatchedRandomizedSearchCV(_Batched, RandomizedSearchCV):
+    """`RandomizedSearchCV` that trains all candidates on all folds as one program.
+
+    A drop-in for `sklearn.model_selection.RandomizedSearchCV`; what is stacked, and how, is said at
+    `BatchedGridSearchCV`.
+
+    Parameters
+    ----------
+    estimator : classifier of mixsk, or pipeline that ends in one
+    param_distributions : dict or list of dicts
+    n_iter, scoring, n_jobs, refit, cv, verbose, pre_dispatch, random_state, error_score, return_train_score
+        As for `RandomizedSearchCV`.
+
+    Examples
+    --------
+    >>> from scipy.stats import loguniform
+    >>> from sklearn.datasets import load_iris
+    >>> from mixsk import MixupClassifier
+    >>> from mixsk.model_selection import BatchedRandomizedSearchCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MixupClassifier(module="linear", max_epochs=30, random_state=0)
+    >>> search = BatchedRandomizedSearchCV(clf, {"lr": loguniform(1e-2, 1)}, n_iter=4, random_state=0)
+    >>> bool(search.fit(X, y).best_score_ > 0.9)
+    True
+    """

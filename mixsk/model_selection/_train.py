@@ -1,0 +1,290 @@
+"""Train many classifiers as one program, and say what each of them predicts."""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+
+from mixsk.backbones import build, seeded
+from mixsk.classifiers._network import _prefixed
+from mixsk.classifiers._prepare import DRAWS, DROPOUT, ORDER, WEIGHTS
+from mixsk.engine import Plan, TrainingBatches
+from mixsk.engine.optimizer import STACKED
+from mixsk.engine.stack import PerSource, Source, StackedBatches, StackedNet, StackedRows
+from mixsk.model_selection._group import OF_A_DRAW, key, merged, split
+from mixsk.rules import Recipe, Sizes, State
+from mixsk.rules.objective import Mixed
+
+MODELS = 1024  # stacked at once
+
+
+@dataclass
+class Fold:
+    """One training set, and the rows to predict after training.
+
+    Attributes
+    ----------
+    X, y : training rows and labels
+    sample_weight : array or None
+    evaluate : list of X
+        Rows whose probabilities are asked for.
+    """
+
+    X: Any
+    y: Any
+    sample_weight: Any
+    evaluate: list[Any]
+
+
+@dataclass
+class Outcome:
+    """What became of one fit: its classes and the probabilities of each set of rows, or an error."""
+
+    classes: np.ndarray | None = None
+    probabilities: list[np.ndarray] = field(default_factory=list)
+    error: Exception | None = None
+
+
+@dataclass
+class _Job:
+    number: int
+    classifier: Any
+    fold: int
+
+
+@dataclass
+class _Prepared:
+    """A classifier after all of its fit but the training, and the jobs that share this."""
+
+    classifier: Any
+    train: Any
+    valid: Any
+    state: State
+    seed: int
+    jobs: list[_Job]
+    evaluate: list[torch.Tensor]
+
+
+def train(jobs: Sequence[tuple[Any, int]], folds: Sequence[Fold]) -> list[Outcome]:
+    """Fit each (estimator, fold) and predict the fold's rows.
+
+    Parameters
+    ----------
+    jobs : sequence of (estimator, int)
+        Unfitted; classifiers of mixsk that may be stacked, or pipelines that end in one.
+    folds : sequence of Fold
+
+    Returns
+    -------
+    list of Outcome
+        In the order of the jobs.
+    """
+    outcomes = [Outcome() for _ in jobs]
+    groups: dict[str, list[int]] = defaultdict(list)
+    for number, (estimator, _) in enumerate(jobs):
+        groups[key(estimator)].append(number)
+    with _one_thread():
+        for numbers in groups.values():
+            _train_group([(n, *jobs[n]) for n in numbers], folds, outcomes)
+    return outcomes
+
+
+def _train_group(members: list[tuple[int, Any, int]], folds: Sequence[Fold], outcomes: list[Outcome]) -> None:
+    by_fold: dict[int, list[_Job]] = defaultdict(list)
+    for number, estimator, fold in members:
+        by_fold[fold].append(_Job(number, split(estimator)[1], fold))
+    prepared: list[_Prepared] = []
+    for f, jobs in by_fold.items():
+        before = split(members[0][1])[0]
+        for alike in _alike(jobs).values():
+            try:
+                prepared.append(_prepare(before, alike, folds[f]))
+            except Exception as error:
+                for job in alike:
+                    outcomes[job.number].error = error
+    shapes: dict[Any, list[_Prepared]] = defaultdict(list)
+    for one in prepared:
+        n_batches = -(-len(one.train) // one.classifier.batch_size)
+        shape = (one.train.rows.X.shape[1], len(one.classifier.classes_), n_batches, one.valid is None)
+        shapes[shape].append(one)
+    for same in shapes.values():
+        for part in _portions(same):
+            _train_stack(part, outcomes)
+
+
+def _alike(jobs: list[_Job]) -> dict[Any, list[_Job]]:
+    """Jobs of one fold that see the same batches: the same seed and the same numbers of the draw."""
+    alike: dict[Any, list[_Job]] = defaultdict(list)
+    for job in jobs:
+        seed = job.classifier.random_state
+        own = seed if isinstance(seed, (int, np.integer)) else ("fit of its own", job.number)
+        numbers = tuple(getattr(job.classifier, name, None) for name in OF_A_DRAW)
+        alike[own, numbers, job.classifier._alpha()].append(job)
+    return alike
+
+
+def _prepare(before: Any, jobs: list[_Job], fold: Fold) -> _Prepared:
+    X, evaluate = fold.X, fold.evaluate
+    if before is not None:
+        before = clone(before)
+        X = before.fit_transform(X, fold.y)
+        evaluate = [before.transform(rows) for rows in evaluate]
+    clf = clone(jobs[0].classifier)
+    for job in jobs:
+        job.classifier._check_params()
+    train, valid, net = clf._prepare(X, fold.y, fold.sample_weight)
+    rows = [torch.as_tensor(clf._encode(rows), dtype=clf._dtype).to(train.rows.X.device) for rows in evaluate]
+    return _Prepared(clf, train, valid, net.criterion.state, clf._seed, jobs, rows)
+
+
+def _portions(prepared: list[_Prepared]) -> list[list[_Prepared]]:
+    """Sources in portions of at most MODELS models."""
+    portions: list[list[_Prepared]] = [[]]
+    for one in prepared:
+        if portions[-1] and sum(len(p.jobs) for p in portions[-1]) + len(one.jobs) > MODELS:
+            portions.append([])
+        portions[-1].append(one)
+    return portions
+
+
+def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome]) -> None:
+    """Train the models of some sources together."""
+    jobs = [job for one in prepared for job in one.jobs]
+    classifiers = [job.classifier for job in jobs]
+    counts = [len(one.jobs) for one in prepared]
+    first = prepared[0].classifier
+    rows = prepared[0].train.rows
+    dtype, device, n_classes = rows.X.dtype, rows.X.device, len(first.classes_)
+    streams = [_Streams(one) for one in prepared]
+    seeds = [pair for s, n in zip(streams, counts, strict=True) for pair in [s.weights()] * n]
+    options = _prefixed(first, "module__")
+    if first.module == "mlp":
+        options.update(hidden=first.hidden, activation=first.activation, dropout=first.dropout)
+    net = build(first.module, rows.X.shape[1], n_classes, options, [w for w, _ in seeds]).to(device, dtype)
+
+    common = merged(classifiers, dtype)
+    recipe = Recipe(common._spec(net.n_stages))
+    recipe.attach(Sizes(rows.X.shape[1], net.widths, n_classes, net.n_models), [aux for _, aux in seeds])
+    recipe.to(device, dtype)
+    sources = [_source(one, s, net.n_stages, dtype) for one, s in zip(prepared, streams, strict=True)]
+    recipes = [source.batches.recipe for source in sources]
+    _know(recipe, recipes, [one.state for one in prepared], counts)
+
+    ahead = all(r.ahead for r in recipes)
+    batches = StackedBatches(sources, rows=not (ahead and type(recipe.objective) is Mixed))
+    valid = None
+    if prepared[0].valid is not None:
+        weights = [one.state.class_weight for one in prepared]
+        valid = StackedRows([one.valid for one in prepared], weights, counts)
+    plan = Plan(
+        schedule=first.schedule,
+        patience=None if first.early_stopping is False else first.n_iter_no_change,
+    )
+    trained = StackedNet(
+        net,
+        recipe,
+        plan,
+        STACKED[first.optimizer],
+        lr=1.0,
+        max_epochs=first.max_epochs,
+        verbose=0,
+        device=str(device),
+        optimizer__rates=torch.tensor([clf.lr for clf in classifiers], dtype=torch.float64),
+        optimizer__decays=torch.tensor([clf.weight_decay for clf in classifiers], dtype=torch.float64),
+        **{f"optimizer__{name}": value for name, value in _prefixed(first, "optimizer__").items()},
+    ).initialize()
+    with seeded(streams[0].dropout(), device):
+        trained.partial_fit((batches, valid), epochs=first.max_epochs)
+    _report(trained, prepared, counts, outcomes)
+
+
+class _Streams:
+    """The random streams that a lone fit of a prepared classifier would have."""
+
+    def __init__(self, one: _Prepared) -> None:
+        self.clf = one.classifier
+
+    def weights(self) -> tuple[int, int]:
+        pair = self.clf._streams(WEIGHTS)[0].generate_state(2).tolist()
+        return pair[0], pair[1]
+
+    def generators(self) -> tuple[list[np.random.Generator], list[np.random.Generator]]:
+        order, draws = ([np.random.default_rng(self.clf._streams(kind)[0])] for kind in (ORDER, DRAWS))
+        return order, draws
+
+    def dropout(self) -> int:
+        return int(self.clf._streams(DROPOUT)[0].generate_state(1)[0])
+
+
+def _source(one: _Prepared, streams: _Streams, n_stages: int, dtype: torch.dtype) -> Source:
+    """The batches of one source, whose recipe holds the numbers of its models."""
+    clf = one.classifier
+    recipe = Recipe(merged([job.classifier for job in one.jobs], dtype)._spec(n_stages))
+    recipe.hyper.update(alpha=one.jobs[0].classifier._alpha(), mix_prob=clf.mix_prob)
+    recipe.to(one.train.rows.X.device)
+    recipe.bind(one.train.copied, one.state)
+    batches = TrainingBatches(one.train, recipe, clf.batch_size, *streams.generators())
+    if clf.mix_off:
+        recipe.hyper["mix_until"] = round((1 - clf.mix_off) * clf.max_epochs) * len(batches)
+    return Source(batches, one.valid, len(one.jobs))
+
+
+def _know(recipe: Recipe, recipes: list[Recipe], states: list[State], counts: list[int]) -> None:
+    """Tell the common recipe what the sources' own ones know, laid side by side."""
+    repeats = torch.tensor(counts)
+
+    def side_by_side(tensors: list[torch.Tensor]) -> torch.Tensor:
+        return torch.stack(tensors).repeat_interleave(repeats.to(tensors[0].device), 0)
+
+    class_weight = None
+    if states[0].class_weight is not None:
+        class_weight = side_by_side([s.class_weight for s in states if s.class_weight is not None]).unsqueeze(
+            1
+        )
+    class_counts = side_by_side([state.class_counts for state in states])
+    recipe._know(State(class_counts, class_weight, any(state.weighted for state in states)))
+    if recipe.mask is not None and hasattr(recipe.mask, "bind"):
+        recipe.mask = PerSource([r.mask for r in recipes], counts, None)
+    if recipe.target is not None and not hasattr(recipe.label, "aux"):
+        recipe.target = PerSource([r.target for r in recipes], counts, states)
+
+
+def _report(net: StackedNet, prepared: list[_Prepared], counts: list[int], outcomes: list[Outcome]) -> None:
+    """Probabilities of each job's rows, or its error."""
+    diverged = net.diverged_.tolist()
+    n_sets = len(prepared[0].evaluate)
+    found = [net.probabilities([one.evaluate[k] for one in prepared], counts) for k in range(n_sets)]
+    model = 0
+    for s, one in enumerate(prepared):
+        for g, job in enumerate(one.jobs):
+            outcome = outcomes[job.number]
+            if diverged[model]:
+                outcome.error = FloatingPointError(
+                    f"The training loss or a weight was no longer finite (lr={job.classifier.lr}). Try a "
+                    "tenth of this learning rate, or dtype='float64'."
+                )
+            else:
+                outcome.classes = one.classifier.classes_
+                outcome.probabilities = [found[k][s][g].numpy() for k in range(n_sets)]
+            model += 1
+
+
+@contextmanager
+def _one_thread() -> Any:
+    """Small products cost several times more on two threads of a busy machine than on one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("once")
+            yield
+    finally:
+        torch.set_num_threads(before)
