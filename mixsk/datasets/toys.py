@@ -61,6 +61,9 @@ def make_moons(n_samples=1000, *, noise=0.1, random_state=None):
 def make_circles(n_samples=1000, *, noise=0.02, factor=0.8, random_state=None):
     """One circle inside another under Laplace noise: the GenLabel paper's "Circle".
 
+    Two circles, then. What the authors' code calls "two-circle" is the paper's "Four-circle", two such pairs:
+    `make_four_circles`.
+
     Parameters
     ----------
     n_samples : int, default=1000
@@ -105,7 +108,7 @@ def make_four_circles(n_samples=2000, *, noise=0.01, factor=0.8, random_state=No
     """Two pairs of circles side by side, the second with its labels exchanged: "Four-circle".
 
     Two rows of one class often mix to a point on a circle of the other: in the paper mixup with linear labels
-    lowers accuracy from 91.3 % to 57.7 % (Table 1).
+    lowers accuracy from 91.3 % to 57.7 % (Table 1). The authors' code calls this set "two-circle".
 
     Parameters
     ----------

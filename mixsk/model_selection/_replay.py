@@ -81,9 +81,7 @@ class Replay(BaseEstimator):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy."""
-        from sklearn.metrics import accuracy_score
-
-        return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
+        return float(np.average(np.asarray(y) == self.predict(X), weights=sample_weight))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "outcome_")

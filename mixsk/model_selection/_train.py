@@ -6,7 +6,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ def _train_group(members: list[tuple[int, Any, int]], folds: Sequence[Fold], out
         before = split(members[0][1])[0]
         for alike in _alike(jobs).values():
             try:
-                prepared.append(_prepare(before, alike, folds[f]))
+                prepared += _by_draw(_prepare(before, alike, folds[f]))
             except Exception as error:
                 for job in alike:
                     outcomes[job.number].error = error
@@ -121,14 +121,22 @@ def _train_group(members: list[tuple[int, Any, int]], folds: Sequence[Fold], out
 
 
 def _alike(jobs: list[_Job]) -> dict[Any, list[_Job]]:
-    """Jobs of one fold that see the same batches: the same seed and the same numbers of the draw."""
+    """Jobs of one fold with the same seed: the same validation rows, order and initial weights."""
     alike: dict[Any, list[_Job]] = defaultdict(list)
     for job in jobs:
         seed = job.classifier.random_state
         own = seed if isinstance(seed, (int, np.integer)) else ("fit of its own", job.number)
-        numbers = tuple(getattr(job.classifier, name, None) for name in OF_A_DRAW)
-        alike[own, numbers, job.classifier._alpha()].append(job)
+        alike[own].append(job)
     return alike
+
+
+def _by_draw(one: _Prepared) -> list[_Prepared]:
+    """Apart by the numbers of the draw: what is left together sees the same batches."""
+    apart: dict[Any, list[_Job]] = defaultdict(list)
+    for job in one.jobs:
+        numbers = tuple(getattr(job.classifier, name, None) for name in OF_A_DRAW)
+        apart[numbers, job.classifier._alpha()].append(job)
+    return [replace(one, jobs=jobs) for jobs in apart.values()]
 
 
 def _prepare(before: Any, jobs: list[_Job], fold: Fold) -> _Prepared:
@@ -226,9 +234,9 @@ class _Streams:
 
 def _source(one: _Prepared, streams: _Streams, n_stages: int, dtype: torch.dtype) -> Source:
     """The batches of one source, whose recipe holds the numbers of its models."""
-    clf = one.classifier
+    clf = one.jobs[0].classifier
     recipe = Recipe(merged([job.classifier for job in one.jobs], dtype)._spec(n_stages))
-    recipe.hyper.update(alpha=one.jobs[0].classifier._alpha(), mix_prob=clf.mix_prob)
+    recipe.hyper.update(alpha=clf._alpha(), mix_prob=clf.mix_prob)
     recipe.to(one.train.rows.X.device)
     recipe.bind(one.train.copied, one.state)
     batches = TrainingBatches(one.train, recipe, clf.batch_size, *streams.generators())
