@@ -113,10 +113,26 @@ class BatchedGridSearchCV(_Batched, GridSearchCV):
 
     Parameters
     ----------
-    estimator : classifier of mixsk, or pipeline that ends in one
+    estimator : classifier
+        One of mixsk's, or a pipeline that ends in one.
     param_grid : dict or list of dicts
-    scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score
-        As for `GridSearchCV`.
+        Values of each parameter.
+    scoring : str, callable, list, tuple or dict, default=None
+        None is the accuracy.
+    n_jobs : int, default=None
+        Processes among which the fits are shared.
+    refit : bool, str or callable, default=True
+        Whether, or by which score, the best candidate is fitted to all rows.
+    cv : int, splitter or iterable, default=None
+        None is 5 stratified folds.
+    verbose : int, default=0
+        How much scikit-learn prints while it scores.
+    pre_dispatch : int or str, default="2*n_jobs"
+        Not used: it is scikit-learn's, for fits one by one.
+    error_score : "raise" or number, default=nan
+        Score of a fit that fails; the others are not touched by it.
+    return_train_score : bool, default=False
+        Whether the training rows are scored, too.
 
     See Also
     --------
@@ -144,10 +160,30 @@ class BatchedRandomizedSearchCV(_Batched, RandomizedSearchCV):
 
     Parameters
     ----------
-    estimator : classifier of mixsk, or pipeline that ends in one
+    estimator : classifier
+        One of mixsk's, or a pipeline that ends in one.
     param_distributions : dict or list of dicts
-    n_iter, scoring, n_jobs, refit, cv, verbose, pre_dispatch, random_state, error_score, return_train_score
-        As for `RandomizedSearchCV`.
+        Values, or a distribution with `rvs`, of each parameter.
+    n_iter : int, default=10
+        Candidates sampled.
+    scoring : str, callable, list, tuple or dict, default=None
+        None is the accuracy.
+    n_jobs : int, default=None
+        Processes among which the fits are shared.
+    refit : bool, str or callable, default=True
+        Whether, or by which score, the best candidate is fitted to all rows.
+    cv : int, splitter or iterable, default=None
+        None is 5 stratified folds.
+    verbose : int, default=0
+        How much scikit-learn prints while it scores.
+    pre_dispatch : int or str, default="2*n_jobs"
+        Not used: it is scikit-learn's, for fits one by one.
+    random_state : int, RandomState instance or None, default=None
+        Samples the candidates.
+    error_score : "raise" or number, default=nan
+        Score of a fit that fails; the others are not touched by it.
+    return_train_score : bool, default=False
+        Whether the training rows are scored, too.
 
     Examples
     --------

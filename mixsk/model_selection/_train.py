@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from mixsk.model_selection._group import OF_A_DRAW, key, merged, split
 from mixsk.rules import Recipe, Sizes, State
 from mixsk.rules.objective import Mixed
 
-MODELS = 1024  # stacked at once
+MEMORY = 2**31  # bytes that a stack may take, by estimate
 
 
 @dataclass
@@ -117,7 +118,7 @@ def _train_group(members: list[tuple[int, Any, int]], folds: Sequence[Fold], out
         shapes[shape].append(one)
     for same in shapes.values():
         for part in _portions(same):
-            _train_stack(part, outcomes)
+            _train_halved(part, outcomes)
 
 
 def _alike(jobs: list[_Job]) -> dict[Any, list[_Job]]:
@@ -154,13 +155,44 @@ def _prepare(before: Any, jobs: list[_Job], fold: Fold) -> _Prepared:
 
 
 def _portions(prepared: list[_Prepared]) -> list[list[_Prepared]]:
-    """Sources in portions of at most MODELS models."""
+    """Sources in portions that fit into memory; a source too large for that is cut."""
+    most = max(1, int(MEMORY // _bytes_of_a_model(prepared[0])))
     portions: list[list[_Prepared]] = [[]]
-    for one in prepared:
-        if portions[-1] and sum(len(p.jobs) for p in portions[-1]) + len(one.jobs) > MODELS:
-            portions.append([])
-        portions[-1].append(one)
+    for whole in prepared:
+        for start in range(0, len(whole.jobs), most):
+            one = replace(whole, jobs=whole.jobs[start : start + most])
+            if portions[-1] and sum(len(p.jobs) for p in portions[-1]) + len(one.jobs) > most:
+                portions.append([])
+            portions[-1].append(one)
     return portions
+
+
+def _bytes_of_a_model(one: _Prepared) -> float:
+    """Memory that one model adds to a stack: weights, gradients, moments, and what backward keeps."""
+    clf, n_inputs, n_classes = one.classifier, one.train.rows.X.shape[1], len(one.classifier.classes_)
+    widths = [n_inputs, *(clf.hidden if clf.module == "mlp" else ()), n_classes]
+    weights = sum((a + 1) * b for a, b in itertools.pairwise(widths))
+    rows = max(clf.batch_size, 0 if one.valid is None else len(one.valid))
+    return float(one.train.rows.X.element_size() * (6 * weights + 4 * rows * sum(widths)))
+
+
+def _train_halved(prepared: list[_Prepared], outcomes: list[Outcome]) -> None:
+    """Train a portion; if memory runs out after all, its halves."""
+    try:
+        _train_stack(prepared, outcomes)
+    except (MemoryError, torch.OutOfMemoryError):
+        n_jobs = sum(len(one.jobs) for one in prepared)
+        if n_jobs == 1:
+            raise
+        if len(prepared) > 1:
+            halves = [prepared[: len(prepared) // 2], prepared[len(prepared) // 2 :]]
+        else:
+            jobs = prepared[0].jobs
+            halves = [
+                [replace(prepared[0], jobs=part)] for part in (jobs[: n_jobs // 2], jobs[n_jobs // 2 :])
+            ]
+        for half in halves:
+            _train_halved(half, outcomes)
 
 
 def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome]) -> None:
