@@ -52,15 +52,28 @@ class Method:
         return getattr(import_module(module), name)
 
 
+GENLABEL, INFINITE = "mixsk.GenLabelClassifier", "mixsk.InfiniteMixupClassifier"
+
 METHODS = {
     "vanilla": Method("mixsk.MixupClassifier", {"mix": None}),
     "mixup": Method("mixsk.MixupClassifier"),
+    "mixup-exclude-mi": Method("mixsk.MixupClassifier", {"drop_intrusions": True}),
     "manifold": Method("mixsk.MixupClassifier", {"mix_at": "any"}),
     "columns": Method("mixsk.MixupClassifier", {"mix": "columns"}),
     "regmixup": Method("mixsk.MixupClassifier", {"clean_weight": 1}),
     "remix": Method("mixsk.MixupClassifier", {"label": "remix"}),
-    "genlabel": Method("mixsk.GenLabelClassifier"),
-    "infinite": Method("mixsk.InfiniteMixupClassifier"),
+    "logistic": Method("mixsk.MixupClassifier", {"label": "logistic"}),
+    "genlabel-gm": Method(GENLABEL),
+    "genlabel-kde": Method(GENLABEL, {"density": "kde"}),
+    "genlabel-nn": Method(GENLABEL, {"density": "nn"}),
+    "genlabel-nn-label": Method(GENLABEL, {"density": "nn-label"}),
+    "genlabel-cv": Method(GENLABEL, {"density": "cv"}),
+    "genlabel-latent": Method(GENLABEL, {"density_at": "last", "density_schedule": "warmup"}),
+    "genlabel-online": Method(GENLABEL, {"density_at": "last", "density_schedule": "online"}),
+    "genlabel-columns": Method(GENLABEL, {"mix": "columns"}),
+    "infinite": Method(INFINITE),
+    "infinite-regmixup": Method(INFINITE, {"clean_weight": 1}),
+    "infinite-remix": Method(INFINITE, {"label": "remix"}),
     "amp": Method("mixsk.AMPClassifier"),
     "lamix": Method("mixsk.LaMixClassifier"),
     "adamixup": Method("mixsk.AdaMixupClassifier"),
@@ -69,3 +82,9 @@ METHODS = {
     "logreg": Method("sklearn.linear_model.LogisticRegression", {"max_iter": 1000}, standardise=True),
     "boosting": Method("sklearn.ensemble.HistGradientBoostingClassifier"),
 }
+
+# Unless methods are named: one of a kind, so that `make bench` stays short.
+DEFAULT = [
+    *("vanilla", "mixup", "manifold", "columns", "regmixup", "remix", "genlabel-gm"),
+    *("infinite", "amp", "lamix", "adamixup", "generative", "logreg", "boosting"),
+]

@@ -117,10 +117,10 @@ def make_net(
 
 
 def _go_on(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor]) -> bool:
-    """Whether weights belong to the same networks: in names, shapes, and whole numbers such as a stage."""
+    """Whether weights belong to the same networks: in names, shapes, and the stage that they describe."""
     return old.keys() == new.keys() and all(
         old[name].shape == new[name].shape
-        and (old[name].is_floating_point() or torch.equal(old[name], new[name].to(old[name])))
+        and (not name.endswith("stage") or torch.equal(old[name], new[name].to(old[name])))
         for name in old
     )
 

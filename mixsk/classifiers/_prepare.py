@@ -77,7 +77,7 @@ class Preparation:
             ("class_weight", self.class_weight == "balanced", "counts all rows"),
             ("schedule", self.schedule is not None, "needs the number of epochs"),
             ("mix_off", self.mix_off > 0, "needs the number of epochs"),
-            ("drop_intrusions", self.drop_intrusions, "compares with all training rows"),
+            ("drop_intrusions", self.drop_intrusions is True, "compares with all training rows"),
         ):
             if idle:
                 raise ValueError(

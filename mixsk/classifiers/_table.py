@@ -436,7 +436,8 @@ OWN = {
             "gm",
             [StrOptions({*DENSITIES, "cv"}), HasMethods(["fit", "log_prob"])],
             f"""{_names({*DENSITIES, "cv"})} or object, default="gm"
-    {DENSITY} "cv": "gm" or "kde", as cross-validation of this classifier finds.""",
+    {DENSITY}
+    "cv" is "gm" or "kde", whichever does better in cross-validation of this classifier.""",
         ),
     },
 }

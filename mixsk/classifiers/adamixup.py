@@ -78,7 +78,7 @@ class AdaMixupClassifier(MixClassifier):
         mix_off: float = 0,
         label: Any = "linear",
         label_smoothing: float = 0,
-        drop_intrusions: bool = False,
+        drop_intrusions: bool | str = False,
         optimizer: Any = "adam",
         lr: float = 1e-3,
         weight_decay: float = 1e-4,

@@ -74,7 +74,7 @@ class AMPClassifier(MixClassifier):
         mix_off: float = 0,
         label: Any = "linear",
         label_smoothing: float = 0,
-        drop_intrusions: bool = False,
+        drop_intrusions: bool | str = False,
         clean_weight: float = 0,
         epsilon: float = 0.002,
         reduction: str = "sum",

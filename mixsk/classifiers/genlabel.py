@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import time
+import warnings
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.model_selection import StratifiedKFold
+from sklearn.utils import _safe_indexing
+
 from mixsk.classifiers._base import MixClassifier
-from mixsk.classifiers._table import document
-from mixsk.rules import GenLabel, LatentGenLabel, OnlineGenLabel
+from mixsk.classifiers._prepare import SPLIT
+from mixsk.classifiers._table import PARAMETERS, document
+from mixsk.densities import DENSITIES
+from mixsk.engine import MixNet, Part
+from mixsk.rules import GenLabel, LatentGenLabel, OnlineGenLabel, PosteriorLabel, Rows
+
+CANDIDATES = ("gm", "kde")  # of density="cv": the paper's GenLabel (CV)
+FOLDS = 5
+CHOICE = SPLIT + 1  # a stream of random numbers of its own
+
+Fold = tuple[np.ndarray, np.ndarray]  # rows trained on, rows held out
 
 
 @document
@@ -22,6 +40,15 @@ class GenLabelClassifier(MixClassifier):
     warm-up, under a frozen body (`density_schedule="warmup"`, Algorithm 2), or following every batch
     (`"online"`, Algorithm 3).
 
+    `density="cv"` is the paper's GenLabel (CV): this classifier is cross-validated with Gaussians ("gm") and
+    with kernels ("kde"), and trained with the one of higher accuracy, or of lower log loss where they tie.
+    Each is fitted in 5 stratified folds of the training rows, validation rows excluded; in fewer if a class
+    has fewer rows, and a class of one row is always trained on. Weights count in fits and scores. The fits
+    have one member each, the whole takes no longer than `time_limit`, and a warm start keeps the choice.
+
+    `density="nn-label"` is what the paper's figures call GenLabel (NN): the hard label of the nearest
+    training row, without `gamma`.
+
     Further keyword arguments go on to the parts: `module__*` to the network's constructor,
     `optimizer__*` to the optimiser, `callbacks__*` to named callbacks.
 
@@ -35,6 +62,8 @@ class GenLabelClassifier(MixClassifier):
         Labels, sorted.
     density_ : mixsk.densities.TableDensity
         The fitted density.
+    density_choice_ : {"gm", "kde"}
+        What `density="cv"` chose; only there with it.
     net_ : mixsk.engine.MixNet
         The trained skorch net.
     encoder_ : transformer
@@ -78,7 +107,7 @@ class GenLabelClassifier(MixClassifier):
         mix_prob: float = 1,
         mix_off: float = 0,
         label_smoothing: float = 0,
-        drop_intrusions: bool = False,
+        drop_intrusions: bool | str = False,
         clean_weight: float = 0,
         density: Any = "gm",
         density_at: str | int = "input",
@@ -89,6 +118,7 @@ class GenLabelClassifier(MixClassifier):
         warmup: float = 0.2,
         head: str = "fresh",
         memory: float = 0.9,
+        max_density_rows: int = 20_000,
         optimizer: Any = "adam",
         lr: float = 1e-3,
         weight_decay: float = 1e-4,
@@ -140,12 +170,147 @@ class GenLabelClassifier(MixClassifier):
                 "density_schedule='warmup' trains in two phases, for which partial_fit has no epochs. Use "
                 "fit, or density_schedule='online'."
             )
+        if self.density == "cv":
+            raise ValueError(
+                "density='cv' chooses by cross-validation over all rows, which partial_fit never sees. Use "
+                "fit, or density='gm'."
+            )
 
-    def _label(self) -> GenLabel:
-        shared = {"gamma": self.gamma, "top_k": self.top_k, "class_prior": self.class_prior}
+    def _label(self) -> PosteriorLabel:
+        hard = self.density == "nn-label"
+        shared = {"gamma": 1.0 if hard else self.gamma, "top_k": self.top_k, "class_prior": self.class_prior}
         if self.density_schedule == "online":
             return OnlineGenLabel(**shared, density_at=self.density_at, memory=self.memory)
+        density = self._density(self.density_choice_ if self.density == "cv" else self.density)
         if self.density_schedule == "warmup":
             place = {"density_at": self.density_at, "warmup": self.warmup, "head": self.head}
-            return LatentGenLabel(self.density, **shared, **place)
-        return GenLabel(self.density, **shared)
+            return LatentGenLabel(density, **shared, **place)
+        return GenLabel(density, **shared)
+
+    def _density(self, chosen: Any) -> Any:
+        """What the rule is given: for a name of a density that keeps rows, one with our limit on them."""
+        density = DENSITIES[chosen]() if isinstance(chosen, str) else None
+        if density is None or "max_density_rows" not in density.get_params():
+            return chosen
+        return density.set_params(max_density_rows=self.max_density_rows)
+
+    # ---- density="cv"
+
+    _spent = 0.0  # seconds that this fit's cross-validation took
+
+    def _choose(
+        self, X: Any, y: np.ndarray, w: np.ndarray | None, train: Part, valid: Part | None, again: bool
+    ) -> None:
+        self._spent = 0.0
+        if self.density != "cv":
+            self.__dict__.pop("density_choice_", None)
+        elif not (again and hasattr(self, "density_choice_")):
+            start = time.perf_counter()
+            if issparse(X) or not hasattr(X, "__getitem__"):
+                X = X.tocsr() if issparse(X) else np.asarray(X)  # rows can be taken
+            rows = _taken(X, y, w, train.index)
+            self.density_choice_ = self._cross_validated(*rows, stops=valid is not None)
+            self._spent = time.perf_counter() - start
+
+    def _cross_validated(self, X: Any, y: np.ndarray, w: np.ndarray | None, stops: bool) -> str:
+        """The candidate that does best on held-out rows; the first if none can be held out."""
+        stream = np.random.SeedSequence(self._seed, spawn_key=(0, CHOICE))
+        seed, *seeds = stream.generate_state(1 + FOLDS).tolist()
+        folds = stratified_folds(y, seed)
+        if not folds:
+            warnings.warn(
+                "density='cv' holds rows out, but no class has two training rows to spare one: "
+                f"{CANDIDATES[0]!r} is taken.",
+                UserWarning,
+                stacklevel=5,  # the caller of fit
+            )
+            return CANDIDATES[0]
+        shared = self._shared_by_folds(folds, y, stops)
+        scores = {}
+        for name in CANDIDATES:
+            own = shared | {"density": self._density(name)}
+            fits = (type(self)(**own, random_state=seed) for seed in seeds)
+            scores[name] = held_out_score(fits, folds, X, y, w)
+        return min(scores, key=scores.__getitem__)
+
+    def _shared_by_folds(self, folds: list[Fold], y: np.ndarray, stops: bool) -> dict[str, Any]:
+        """Our parameters, but for what would be longer, louder or not the same in a fold."""
+        fits = len(CANDIDATES) * len(folds) + 1
+        # All fits stop early or none, though a fold has fewer rows.
+        stops = stops and all(np.unique(y[train], return_counts=True)[1].max() > 1 for train, _ in folds)
+        own = {
+            "early_stopping": self.early_stopping and (stops or "auto"),
+            "time_limit": self.time_limit and self.time_limit / fits,
+            "max_density_rows": PARAMETERS["max_density_rows"].default,  # the density is an object by then
+            "n_members": 1,
+            "verbose": 0,
+            "warm_start": False,
+        }
+        given = self.get_params(deep=False) | own
+        for name in [name for name in given if name.startswith("callbacks__print_log__")]:
+            del given[name]  # of the callback that `verbose` brings
+        del given["random_state"]
+        return given
+
+    def _new_net(self, rows: Rows, keep_weights: bool) -> MixNet:
+        net = super()._new_net(rows, keep_weights)
+        if self.time_limit is not None:
+            net.plan = replace(net.plan, time_limit=max(0.0, self.time_limit - self._spent))
+        return net
+
+    def _keep(self, net: MixNet, epochs: list[dict[str, Any]]) -> None:
+        super()._keep(net, epochs)
+        if self.density == "cv":  # what a pickle is rebuilt with
+            self._fitted_params["density"] = self.density_choice_
+
+
+def stratified_folds(y: np.ndarray, seed: int) -> list[Fold]:
+    """Folds of rows with labels y; none if no class has two rows.
+
+    A class of one row is always trained on, and a small class means fewer folds: of each class that is held
+    out, rows are trained on, too.
+    """
+    _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    several = np.flatnonzero(counts[codes] > 1)
+    if len(several) == 0:
+        return []
+    n_folds = min(FOLDS, counts[counts > 1].min())
+    splitter = StratifiedKFold(int(n_folds), shuffle=True, random_state=seed)
+    held = [several[test] for _, test in splitter.split(several, codes[several])]
+    return [(np.setdiff1d(np.arange(len(y)), test), test) for test in held]
+
+
+def held_out_score(
+    fits: Iterable[Any], folds: list[Fold], X: Any, y: np.ndarray, w: np.ndarray | None
+) -> tuple[float, float]:
+    """Minus the accuracy on held-out rows and, for ties, their log loss; of all folds together.
+
+    Parameters
+    ----------
+    fits : iterable of classifiers
+        One for each fold, unfitted.
+    folds : list of Fold
+    X, y, w
+        Rows, labels and weights or None.
+    """
+    right = loss = total = 0.0
+    for clf, (train, test) in zip(fits, folds, strict=False):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the last fit says it of all rows
+            rows, labels, weight = _taken(X, y, w, train)
+            clf.fit(rows, labels, weight)
+            rows, labels, weight = _taken(X, y, w, test)
+            log_p = clf.predict_log_proba(rows)
+        if clf.net_.stop_ == "interrupted":  # a fit keeps what it has learnt, a choice needs all of them
+            raise KeyboardInterrupt
+        weight = np.ones(len(test)) if weight is None else weight
+        codes = np.searchsorted(clf.classes_, labels)
+        right += weight @ (log_p.argmax(1) == codes)
+        loss -= weight @ log_p[np.arange(len(test)), codes]
+        total += weight.sum()
+    return -right / total, loss / total
+
+
+def _taken(X: Any, y: np.ndarray, w: np.ndarray | None, index: np.ndarray) -> tuple[Any, Any, Any]:
+    """Some of the rows, their labels and weights."""
+    return _safe_indexing(X, index), y[index], None if w is None else w[index]

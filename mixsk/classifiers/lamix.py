@@ -74,7 +74,7 @@ class LaMixClassifier(MixClassifier):
         mix_prob: float = 1,
         mix_off: float = 0,
         label_smoothing: float = 0,
-        drop_intrusions: bool = False,
+        drop_intrusions: bool | str = False,
         clean_weight: float = 0,
         local_share: float = 0.5,
         detach_target: bool = False,

@@ -76,7 +76,7 @@ class MixupClassifier(MixClassifier):
         mix_off: float = 0,
         label: Any = "linear",
         label_smoothing: float = 0,
-        drop_intrusions: bool = False,
+        drop_intrusions: bool | str = False,
         clean_weight: float = 0,
         optimizer: Any = "adam",
         lr: float = 1e-3,

@@ -8,7 +8,6 @@ it is cross entropy against `gamma * p + (1 - gamma) * linear` exactly.
 from __future__ import annotations
 
 from copy import deepcopy
-from inspect import signature
 from typing import Any
 
 import torch
@@ -75,8 +74,8 @@ class GenLabel(PosteriorLabel):
         Class-conditional density on the encoded, standardised numeric columns, fitted once on the
         clean training rows; any object with `fit(Z, y)` and `log_prob(z) -> (n, C)`. Categories add
         smoothed class frequencies (`mixsk.densities.TableDensity`). By name, "nn-label" is the target itself,
-        the nearest training row's label, as in the paper's "GenLabel (NN)": `gamma` is 1, and the others
-        do not matter. `NNLabel()` is an object like any other.
+        the nearest training row's label, as in the paper's "GenLabel (NN)": `gamma` is 1, and the other
+        parameters do nothing. `NNLabel()` is an object like any other.
     gamma : float or Tensor of shape (M,), default=0.5
         Weight of the posterior, in [0, 1]; 0 is plain mixup.
     top_k : int or None, default=None
@@ -123,10 +122,9 @@ class GenLabel(PosteriorLabel):
                 "with fit(Z, y) and log_prob(z)."
             )
         if self._hard:
-            usual = signature(type(self)).parameters
-            for name in ("gamma", "top_k", "class_prior"):
+            for name, idle in {"gamma": (0.5, 1), "top_k": (None,), "class_prior": ("train",)}.items():
                 value = getattr(self, name)
-                if isinstance(value, Tensor) or value != usual[name].default:
+                if isinstance(value, Tensor) or value not in idle:
                     raise ValueError(
                         f"{name}={value!r} has no effect with density={HARD!r}, the label of the nearest "
                         f"row alone: leave {name} at its default, or use density=NNLabel()."

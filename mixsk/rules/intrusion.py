@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mixsk.rules._shape import partner
-from mixsk.rules.target import Taps, Wrapper
+from mixsk.rules.target import Taps, Wrapper, taps_of
 
 BLOCK = 16384  # training rows per product
 DISTANCES = 2**21  # distances at once, 8 MB
@@ -21,6 +21,8 @@ SLACK = 1e-12  # of squared lengths in float64: what their products may be off b
 class _Drop(Wrapper):
     """Weight 0 for the rows that a subclass does not keep."""
 
+    inner_taps: tuple[int, ...] | None = None  # what the target inside may see of the features; None: all
+
     def kept(self, mixed: Tensor, parents: Tensor) -> Tensor:
         """Whether a row of `parents`' classes, bool (M, B, C), is nearest to each mixed row: bool (M, B)."""
         raise NotImplementedError
@@ -28,7 +30,8 @@ class _Drop(Wrapper):
     def __call__(
         self, y: Tensor, perm: Tensor, share: Tensor, lam: Tensor, taps: Taps, state: Any
     ) -> tuple[Tensor, Tensor]:
-        t, w = self.target(y, perm, share, lam, taps, state)
+        inner = taps if self.inner_taps is None else {site: taps[site] for site in self.inner_taps}
+        t, w = self.target(y, perm, share, lam, inner, state)
         with torch.no_grad():
             parents = (y > 0) | (partner(y, perm) > 0)
             keep = self.kept(taps[self.own_taps[0]], parents).to(t.dtype)
@@ -119,7 +122,7 @@ class DropFeatureIntrusions(_Drop):
 
     def __init__(self, target: Any, n_stages: int) -> None:
         super().__init__(target)
-        self.own_taps = (n_stages,)
+        self.own_taps, self.inner_taps = (n_stages,), taps_of(target, n_stages)
         self.ahead = False  # batches that are prepared together must not see each other
 
     def update(self, features: Tensor, y: Tensor, real: Tensor | None) -> None:

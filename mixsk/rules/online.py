@@ -122,9 +122,8 @@ class Running(nn.Module):
 
     def __init__(self, models: int, classes: int, width: int, stage: int) -> None:
         super().__init__()
-        self.register_buffer(
-            "stage", torch.full((models,), stage)
-        )  # what is described: kept with the weights
+        # What is described: statistics of another stage must not go on.
+        self.register_buffer("stage", torch.full((models,), float(stage)))
         self.register_buffer("mean", torch.zeros(models, classes, width).double())
         self.register_buffer("variance", torch.ones(models, classes).double())
         self.register_buffer("seen", torch.zeros(models, classes).double())
@@ -159,6 +158,5 @@ class Running(nn.Module):
         """Move to a device, but stay in float64: distances are small differences of squares."""
         super()._apply(fn, recurse)
         for name, buffer in self.named_buffers():
-            if buffer.is_floating_point():
-                setattr(self, name, buffer.double())
+            setattr(self, name, buffer.double())
         return self
