@@ -189,7 +189,7 @@ def test_a_process_that_is_killed_leaves_a_row_for_every_cell():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--suite=buitlin"], "unknown suite 'buitlin', did you mean 'builtin'? Known: builtin."),
+        (["--suite=buitlin"], "unknown suite 'buitlin', did you mean 'builtin'? Known: builtin, cc18"),
         (["--suite=none.toml"], "cannot read the suite none.toml: [Errno 2] No such file"),
         (
             ["--methods=vanila,mixup"],
@@ -229,8 +229,8 @@ def test_bad_input_is_an_error_with_status_2_before_any_work(args, message, tmp_
         ("[tables.a]\ntoy = 'make_moon'", r"table a: unknown toy 'make_moon', did you mean 'make_moons'"),
         ("[tables.a]\ntoy = 'make_moons'\nn_sample = 3", "unknown key 'n_sample', did you mean 'n_samples'"),
         (
-            "[tables.a]\nopenml = 61",
-            "table a: say where the table comes from, by `sklearn = ...` or `toy = ...`",
+            "[tables.a]\nrows = 61",
+            "table a: say where the table comes from, by one of `sklearn",
         ),
         ("[table.a]\nsklearn = 'iris'", r"a suite has one or more \[tables.NAME\] sections and nothing else"),
         ("", r"a suite has one or more \[tables.NAME\] sections"),
@@ -437,3 +437,12 @@ def test_a_run_interrupted_before_its_first_whole_fold_has_nothing_to_compare(ca
 def test_folds_that_an_interrupted_run_has_not_finished_are_not_compared():
     frame = results({("t1", "a"): [0.9, 0.1], ("t1", "b"): [0.8]})
     assert_allclose(table_means(frame, "accuracy"), [[0.9, 0.8]])
+
+
+def test_a_table_with_official_splits_is_run_on_those():
+    X, y = load_builtin("iris")
+    split = np.arange(0, 150, 2), np.arange(1, 150, 2)
+    suite = Suite("own", {"a": lambda: (X, y)}, splits={"a": lambda: {(0, 0): split, (1, 0): split[::-1]}})
+    cells = plan(suite, {"mixup": METHODS["mixup"]}, folds=3)
+    assert [(cell.names["repeat"], cell.names["fold"]) for cell in cells] == [(0, 0), (1, 0)]
+    np.testing.assert_array_equal(cells[1].train, split[1])

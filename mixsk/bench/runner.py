@@ -52,7 +52,8 @@ def plan(suite, methods, *, folds=5, repeats=1, seed=0):
     methods : dict of str to Method
         What to compare.
     folds, repeats : int, default=5 and 1
-        Repeated stratified k-fold cross-validation: `folds` >= 2 parts, `repeats` >= 1 times.
+        Repeated stratified k-fold cross-validation: `folds` >= 2 parts, `repeats` >= 1 times. A table with
+        official splits has those.
     seed : int, default=0
         Seed of the splits and of every estimator. The splits depend on the table and the seed alone.
 
@@ -71,14 +72,17 @@ def plan(suite, methods, *, folds=5, repeats=1, seed=0):
     for table, load in suite.tables.items():
         try:
             X, y = load()
-            cv = RepeatedStratifiedKFold(n_splits=folds, n_repeats=repeats, random_state=seed)
-            splits = list(cv.split(X, y))
+            if table in suite.splits:
+                splits = suite.splits[table]()
+            else:
+                cv = RepeatedStratifiedKFold(n_splits=folds, n_repeats=repeats, random_state=seed)
+                splits = {divmod(i, folds): pair for i, pair in enumerate(cv.split(X, y))}
         except Exception as error:
             raise ValueError(f"suite {suite.name}, table {table}: {error}") from error
-        for i, (train, test) in enumerate(splits):
+        for (repeat, fold), (train, test) in splits.items():
             for name, method in methods.items():
                 names = {"suite": suite.name, "table": table, "method": name}
-                names |= {"repeat": i // folds, "fold": i % folds, "seed": seed}
+                names |= {"repeat": repeat, "fold": fold, "seed": seed}
                 cells.append(Cell(names, method, X, np.asarray(y), train, test))
     return cells
 

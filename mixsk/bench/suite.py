@@ -2,6 +2,8 @@
 
 ::
 
+    openml = [61, 187]          # OpenML datasets by their ids: the tables openml-61 and openml-187
+
     [tables.iris]
     sklearn = "iris"            # a real table of mixsk.datasets.load_builtin
 
@@ -9,10 +11,22 @@
     toy = "make_moons"          # a generator of mixsk.datasets; the other keys are its parameters
     n_samples = 400
     random_state = 0
+
+    [tables.credit]
+    openml = 31                 # an OpenML dataset under a name of your own
+
+    [tables.iris-official]
+    openml_task = 59            # an OpenML task: its table, target and official splits
+
+    [tables.mine]
+    file = "mine.csv"           # CSV, parquet or ARFF, as seen from the suite's folder
+    target = "label"            # the column to predict
 """
 
+import re
 import tomllib
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import files
 from inspect import signature
@@ -21,8 +35,10 @@ from pathlib import Path
 from mixsk import datasets
 from mixsk.bench.names import check_known
 from mixsk.datasets.builtin import BUILTIN_TABLES
+from mixsk.datasets.openml import check_id
 
 SUITE_FOLDER = files("mixsk.bench") / "suites"
+SOURCES = ["sklearn", "toy", "openml", "openml_task", "file"]
 TOYS = [name for name in datasets.__all__ if name.startswith("make_")]
 
 
@@ -36,10 +52,18 @@ class Suite:
         The name that results carry.
     tables : dict of str to callable
         For every table, by its name, a function without arguments that returns `(X, y)`.
+    splits : dict of str to callable, default={}
+        For the tables that have official splits, a function without arguments that returns them, as
+        `mixsk.datasets.load_openml_task` does: a dict of (repeat, fold) to (train, test).
+    dataset_ids, task_ids : list of int, default=[]
+        The OpenML datasets and tasks among the tables, for `mixsk.datasets.openml.fetch`.
     """
 
     name: str
     tables: dict
+    splits: dict = field(default_factory=dict)
+    dataset_ids: list = field(default_factory=list)
+    task_ids: list = field(default_factory=list)
 
 
 def suite_names():
@@ -49,59 +73,140 @@ def suite_names():
     )
 
 
-def read_suite(name):
+def read_suite(name, *, cache_dir=None, offline=False, parity=False):
     """Read a suite and check it, without loading its tables.
 
     Parameters
     ----------
     name : str or Path
         A suite of the package, such as "builtin", or the path of a TOML file.
+    cache_dir : str, Path or None, default=None
+        For the tables of OpenML, as of `mixsk.datasets.load_openml`.
+    offline, parity : bool, default=False
+        For the tables of OpenML, as of `mixsk.datasets.load_openml`.
 
     Returns
     -------
     suite : Suite
-        Its tables in the order of the file.
+        Its tables: first those of the list `openml`, then the others in the order of the file.
 
     Raises
     ------
     ValueError
-        If there is no such suite, the file is not TOML, or a table in it is not described as above.
+        If there is no such suite, the file is not TOML, or a table in it is not described as above. The
+        message says in which line.
 
     Examples
     --------
     >>> list(read_suite("builtin").tables)[:3]
     ['iris', 'wine', 'breast_cancer']
+    >>> list(read_suite("demo-10").tables)[:3]
+    ['openml-11', 'openml-18', 'openml-31']
     """
     path = Path(name)
     if path.suffix != ".toml":
         check_known("suite", str(name), suite_names())
         path = SUITE_FOLDER / f"{name}.toml"
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"cannot read the suite {name}: {error}") from error
-    tables = content.pop("tables", None)
-    if content or not isinstance(tables, dict) or not tables:
-        raise ValueError(f"suite {name}: a suite has one or more [tables.NAME] sections and nothing else.")
-    return Suite(
-        path.name.removesuffix(".toml"), {table: _loader(name, table, tables[table]) for table in tables}
-    )
-
-
-def _loader(suite, table, entry):
-    """Return the function that loads the table which `entry` describes."""
-    params = dict(entry) if isinstance(entry, dict) else {}
+    suite = Suite(path.name.removesuffix(".toml"), {})
+    openml = {"cache_dir": cache_dir, "offline": offline, "parity": parity}
     try:
-        if "sklearn" in params:
-            load = partial(
-                datasets.load_builtin, check_known("table", params.pop("sklearn"), sorted(BUILTIN_TABLES))
-            )
-        elif "toy" in params:
-            load = getattr(datasets, check_known("toy", params.pop("toy"), TOYS))
-        else:
-            raise ValueError("say where the table comes from, by `sklearn = ...` or `toy = ...`.")
-        for key in params:
-            check_known("key", key, list(signature(load).parameters))
+        for table, entry in _entries(content).items():
+            with _at(table):
+                _add(suite, table, entry, openml, path.parent)
+    except _MistakeError as mistake:
+        raise ValueError(f"suite {name}{mistake.place(text)}: {mistake}") from mistake
+    return suite
+
+
+class _MistakeError(ValueError):
+    """A mistake in a suite; where it is becomes known on its way up."""
+
+    table = key = None
+
+    def place(self, text):
+        """Return ", line 3, table NAME" as far as known. tomllib tells no lines of what is well formed."""
+        section, line = None, None
+        for number, content in enumerate(text.splitlines(), start=1):
+            if header := re.match(r"\s*\[\s*tables\s*\.\s*(.+?)\s*\]", content):
+                section = header[1].strip("'\"")
+                found = self.key is None
+            else:
+                found = self.key is not None and re.match(rf"\s*['\"]?{re.escape(self.key)}\b", content)
+            if found and section == self.table and line is None:
+                line = number
+        return (f", line {line}" if line else "") + (f", table {self.table}" if self.table else "")
+
+
+@contextmanager
+def _at(table=None, key=None):
+    """Turn a ValueError into a mistake in this table, at this key."""
+    try:
+        yield
     except ValueError as error:
-        raise ValueError(f"suite {suite}, table {table}: {error}") from error
-    return partial(load, **params)
+        mistake = error if isinstance(error, _MistakeError) else _MistakeError(str(error))
+        mistake.table, mistake.key = mistake.table or table, mistake.key or key
+        raise mistake from error
+
+
+def _entries(content):
+    """Return {table: what describes it} of the whole file."""
+    ids, tables = content.pop("openml", []), content.pop("tables", {})
+    with _at(key=next(iter(content), None)):
+        if content or not isinstance(tables, dict) or not (ids or tables):
+            raise ValueError(
+                "a suite has one or more [tables.NAME] sections and nothing else but a list `openml` of ids."
+            )
+    with _at(key="openml"):
+        if not isinstance(ids, list):
+            raise ValueError(f"the ids are a list, got {ids!r}.")
+        repeated = [i for i in dict.fromkeys(map(check_id, ids)) if ids.count(i) > 1]
+        if repeated:
+            raise ValueError(f"listed more than once: {repeated}.")
+    listed = {f"openml-{i}": {"openml": i} for i in ids}
+    for table in tables:
+        with _at(table):
+            if table in listed:
+                raise ValueError("the list `openml` has a table of this name too.")
+    return listed | tables
+
+
+def _add(suite, table, entry, openml, folder):
+    """Add to the suite the table that `entry` describes."""
+    params = dict(entry) if isinstance(entry, dict) else {}
+    source, *others = [key for key in SOURCES if key in params] or [None]
+    if source is None or others:
+        ways = ", ".join(f"`{key} = ...`" for key in SOURCES)
+        raise ValueError(f"say where the table comes from, by one of {ways}.")
+    value = params.pop(source)
+    with _at(key=source):
+        load, known = _loader(suite, table, source, value, openml, folder)
+    for key in params:
+        with _at(key=key):
+            check_known("key", key, known)
+    if source == "file" and "target" not in params:
+        raise ValueError("`target = ...` is missing, the column to predict.")
+    suite.tables[table] = partial(load, **params)
+
+
+def _loader(suite, table, source, value, openml, folder):
+    """Return the function that loads a table and the names of its parameters."""
+    if source == "sklearn":
+        return partial(datasets.load_builtin, check_known("table", value, sorted(BUILTIN_TABLES))), []
+    if source == "toy":
+        load = getattr(datasets, check_known("toy", value, TOYS))
+        return load, list(signature(load).parameters)
+    if source == "file":
+        if not isinstance(value, str) or not (folder / value).is_file():
+            raise ValueError(f"there is no file {value!r} in {folder.absolute()}.")
+        return partial(datasets.load_file, folder / value), ["target"]
+    if source == "openml":
+        suite.dataset_ids.append(check_id(value))
+        return (lambda: datasets.load_openml(value, **openml)[:2]), []
+    suite.task_ids.append(check_id(value))
+    suite.splits[table] = lambda: datasets.load_openml_task(value, **openml)[3]
+    return (lambda: datasets.load_openml_task(value, **openml)[:2]), []

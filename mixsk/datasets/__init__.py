@@ -1,6 +1,8 @@
-"""Data to try the classifiers on: the papers' toy problems and scikit-learn's real tables."""
+"""Data: the papers' toy problems, scikit-learn's real tables, those of OpenML, and your files."""
 
 from mixsk.datasets.builtin import load_builtin
+from mixsk.datasets.files import load_file
+from mixsk.datasets.openml import load_openml, load_openml_task
 from mixsk.datasets.toys import (
     make_circles,
     make_cubes,
@@ -11,6 +13,9 @@ from mixsk.datasets.toys import (
 
 __all__ = [
     "load_builtin",
+    "load_file",
+    "load_openml",
+    "load_openml_task",
     "make_circles",
     "make_cubes",
     "make_four_circles",
