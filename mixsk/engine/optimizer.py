@@ -57,11 +57,15 @@ class StackedOptimizer(Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Update all weights from their gradients; weights without one stay as they are."""
         n_models = len(self.matrix)
+        still = [p for p in self.weights if p.grad is None]
+        kept = [p.detach().clone() for p in still]
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.weights]
         gradient = torch.cat([g.reshape(n_models, -1) for g in grads], 1)
         self.count += 1
         group = self.param_groups[0]
         self.update(gradient, self.rates * group["lr"], group)
+        for p, value in zip(still, kept, strict=True):
+            p.copy_(value)
 
     def update(self, gradient: Tensor, rates: Tensor, options: dict[str, Any]) -> None:
         """Change `self.matrix` by a gradient (M, P) at rates (M, 1)."""

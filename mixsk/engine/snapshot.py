@@ -75,6 +75,10 @@ class Patience:
         self.best_weights.update(better.to(self.best_weights.live[0].device))
         return bool(self._finished().all())
 
+    def finished(self, like: Tensor) -> Tensor:
+        """Which models have waited long enough, bool as `like` (M,)."""
+        return torch.zeros_like(like) if self.waited is None else self._finished().to(like.device)
+
     def _finished(self) -> Tensor:
         assert self.waited is not None
         if self.n_iter_no_change is None:

@@ -64,16 +64,17 @@ class StackedBatches:
         width = max(sizes)
         real = self._real_rows(sizes)
 
-        def join(part: Callable[[Batch], Any]) -> Any:
-            return _join([part(batch) for batch in batches], self.counts, width, 0.0)
+        def join(part: Callable[[Batch], Any], fill: float = 0.0) -> Any:
+            return _join([part(batch) for batch in batches], self.counts, width, fill)
 
         if batches[0].mixture is not None:
             parts = zip(*(batch.mixture or () for batch in batches), strict=True)
             mixture = Mixture(*(_join(part, self.counts, width, 1.0) for part in parts))
             x = join(lambda b: b.x) if self.rows else mixture.h  # else nobody asks for them
-            y = join(lambda b: b.y) if self.rows else mixture.t
+            y = join(lambda b: b.y, 1.0) if self.rows else mixture.t
             return Batch(x, y, Draw(None, None, 0), real, mixture)
-        x, y = join(lambda b: b.x), join(lambda b: b.y)
+        # Padding has a label, so that no rule divides by its weight of 0.
+        x, y = join(lambda b: b.x), join(lambda b: b.y, 1.0)
         if batches[0].draw is None:
             return Batch(x, y, None, real)
         return Batch(x, y, self._draw([batch.draw for batch in batches], sizes), real)
@@ -143,10 +144,12 @@ class StackedNet(MixNet):
         return valid
 
     def _check_finite(self, loss: Tensor, prefix: str) -> None:
-        bad = ~(loss.isfinite() & self.optimizer_.matrix.isfinite().all(1))
+        bad = ~(loss + torch.linalg.vector_norm(self.optimizer_.matrix, dim=1)).isfinite()
         if bool(bad.any()):
-            self.diverged_ |= bad
             self.optimizer_.retire(bad)
+            if self.patience_ is not None:  # what a finished model does is of no account
+                bad = bad & ~self.patience_.finished(bad)
+            self.diverged_ |= bad
         self._record_loss(prefix, float(loss[~bad].mean()))
         if bool(self.diverged_.all()):
             self.stop_ = "diverged"

@@ -17,6 +17,7 @@ OF_A_STEP = ("gamma", "label_smoothing", "clean_weight", "epsilon", "local_share
 OF_A_DRAW = ("alpha", "mix_prob", "mix_off")
 OF_THE_OPTIMIZER = ("lr", "weight_decay")
 NUMBERS = (*OF_A_STEP, *OF_A_DRAW, *OF_THE_OPTIMIZER, "random_state")
+ASKED = ("predict", "predict_proba", "predict_log_proba", "score")
 OPTIONS = {"adam": {"betas", "eps"}, "adamw": {"betas", "eps"}, "sgd": {"momentum", "nesterov"}}
 
 
@@ -31,6 +32,12 @@ def why_not(clf: Any) -> str | None:
     """Why a classifier cannot be stacked; None if it can."""
     if not isinstance(clf, MixClassifier):
         return f"{type(clf).__name__} is not one of mixsk's networks"
+    ours = ("mixsk.", "sklearn.")
+    own = [name for name in ("fit", *ASKED) if not getattr(type(clf), name).__module__.startswith(ours)]
+    if own:
+        return f"{type(clf).__name__} has a {own[0]} of its own"
+    if callable(clf.schedule):
+        return "a schedule of your own may look at the optimizer"
     if not isinstance(clf.module, str):
         return "a module of your own has no model axis"
     own = {name[len("optimizer__") :] for name in vars(clf) if name.startswith("optimizer__")}

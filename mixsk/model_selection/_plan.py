@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
+from mixsk.classifiers._base import MixClassifier
 from mixsk.model_selection._group import split, why_not
 from mixsk.model_selection._train import Fold, Outcome, train
 
@@ -25,7 +25,7 @@ def outcomes(
     fit_params: dict[str, Any],
     with_train: bool,
     n_jobs: int | None,
-) -> tuple[deque[Outcome | None], float]:
+) -> tuple[deque[Outcome | None], float, str | None]:
     """Train what can be stacked, for each estimator and then each split; None where it cannot.
 
     Returns
@@ -33,14 +33,22 @@ def outcomes(
     queue : deque of Outcome or None
     seconds : float
         Of training, over the number of fits.
+    told : str or None
+        Why some of the fits are left, for a warning.
     """
     start = time.perf_counter()
     jobs, places = [], []
     queue: list[Outcome | None] = [None] * (len(estimators) * len(splits))
     reasons: dict[str, None] = {}
     for c, estimator in enumerate(estimators):
-        prefix = split(estimator)[2]
-        reason = why_not(split(estimator)[1])
+        _, clf, prefix = split(estimator)
+        try:
+            if isinstance(clf, MixClassifier):
+                clf._check_params()
+            reason = why_not(clf)
+        except Exception as error:
+            queue[c * len(splits) : (c + 1) * len(splits)] = [Outcome(error=error)] * len(splits)
+            continue
         if reason is None and set(fit_params) - {f"{prefix}sample_weight"}:
             reason = f"fit takes {sorted(set(fit_params) - {f'{prefix}sample_weight'})}"
         if reason is not None:
@@ -49,17 +57,15 @@ def outcomes(
         for s in range(len(splits)):
             jobs.append((estimator, s))
             places.append(c * len(splits) + s)
-    if reasons:
-        warnings.warn(
-            "Some of the fits run one by one, not as one program: " + "; ".join(reasons) + ".", stacklevel=6
-        )
     if jobs:
         weights = next(iter(fit_params.values()), None)
         folds = [_fold(X, y, weights, *pair, with_train) for pair in splits]
         for place, outcome in zip(places, _run(jobs, folds, n_jobs), strict=True):
+            outcome.rows = folds[place % len(splits)].evaluate
             queue[place] = outcome
     seconds = (time.perf_counter() - start) / max(1, len(jobs))
-    return deque(queue), seconds
+    told = "Some of the fits run one by one, not as one program: " + "; ".join(reasons) + "."
+    return deque(queue), seconds, told if reasons else None
 
 
 def _fold(X: Any, y: Any, weights: Any, rows: Any, test: Any, with_train: bool) -> Fold:

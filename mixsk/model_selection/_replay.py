@@ -9,12 +9,16 @@ from collections import deque
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import column_or_1d
 
+from mixsk.classifiers._callbacks import CallbackSupportMixin
 from mixsk.model_selection._train import Outcome
 
 
-class Replay(BaseEstimator):
+class Replay(CallbackSupportMixin, BaseEstimator):
     """An estimator that takes the next outcome of a queue where it is fitted; without one it really fits.
 
     Parameters
@@ -36,6 +40,15 @@ class Replay(BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         return self.estimator.__sklearn_tags__()
 
+    def get_metadata_routing(self) -> Any:
+        """What the estimator asks for."""
+        return self.estimator.get_metadata_routing()
+
+    def __getattr__(self, name: str) -> Any:
+        if "outcome_" in vars(self) and not name.startswith("__") and name != "real_":
+            return getattr(self._real(), name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of what it stands for."""
         params: dict[str, Any] = self.estimator.get_params(deep)
@@ -49,39 +62,78 @@ class Replay(BaseEstimator):
     def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Replay:
         """Take the next outcome, raise its error, or fit."""
         self.outcome_ = self.queue.popleft() if self.queue else None
-        self.train_ = X
         if self.outcome_ is None:
             self.estimator.fit(X, y, **fit_params)
-            self.classes_ = self.estimator.classes_
         elif self.outcome_.error is not None:
-            raise self.outcome_.error
+            raise self.outcome_.error.with_traceback(None)
         else:
             self.classes_ = self.outcome_.classes
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of the test rows, or of the rows of `fit`."""
-        if self.outcome_ is None:
-            return np.asarray(self.estimator.predict_proba(X))
-        sets = self.outcome_.probabilities
-        return sets[1] if X is self.train_ and len(sets) > 1 else sets[0]
+        """Probabilities of the test rows, or of the rows of `fit`, as they are known; of others, computed."""
+        known = self._known(X)
+        return np.asarray(self._real().predict_proba(X)) if known is None else known
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Logarithms of `predict_proba`."""
-        if self.outcome_ is None:
-            return np.asarray(self.estimator.predict_log_proba(X))
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+        """Logarithms of probabilities, also where those underflow."""
+        return np.asarray(self._real().predict_log_proba(X))
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class."""
+        known = self._known(X)
+        if known is None:
+            return np.asarray(self._real().predict(X))
+        return np.asarray(self.classes_)[known.argmax(1)]
+
+    def _known(self, X: Any) -> np.ndarray | None:
         if self.outcome_ is None:
-            return np.asarray(self.estimator.predict(X))
-        return np.asarray(self.classes_)[self.predict_proba(X).argmax(1)]
+            return None
+        for rows, found in zip(self.outcome_.rows, self.outcome_.probabilities, strict=True):
+            if _same_rows(rows, X):
+                if isinstance(found, Exception):  # rows that could not be encoded
+                    raise found.with_traceback(None)
+                return np.asarray(found)
+        return None
+
+    def _real(self) -> Any:
+        """The fitted estimator, made from the program's weights where it is asked for."""
+        if self.outcome_ is None:
+            return self.estimator
+        if "real_" not in vars(self):
+            assert self.outcome_.model is not None
+            fitted = self.outcome_.model.fitted()
+            self.real_ = self.estimator
+            if isinstance(self.estimator, Pipeline):
+                self.real_ = Pipeline([*self.outcome_.before, (self.estimator.steps[-1][0], fitted)])
+            else:
+                self.real_ = fitted
+        return self.real_
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy."""
-        return float(np.average(np.asarray(y) == self.predict(X), weights=sample_weight))
+        """Accuracy, or what a class of its own says."""
+        if self.outcome_ is None:
+            return float(
+                self.estimator.score(
+                    X, y, **({} if sample_weight is None else {"sample_weight": sample_weight})
+                )
+            )
+        return float(np.average(column_or_1d(y) == self.predict(X), weights=sample_weight))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "outcome_")
+
+
+def _same_rows(one: Any, other: Any) -> bool:
+    """Whether two containers hold the same rows."""
+    if one is other:
+        return True
+    if type(one) is not type(other) or getattr(one, "shape", None) != getattr(other, "shape", None):
+        return False
+    if hasattr(one, "equals"):
+        return bool(one.equals(other))
+    if issparse(one):
+        return bool((one != other).nnz == 0)
+    if isinstance(one, np.ndarray):
+        return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
+    return bool(one == other)

