@@ -49,6 +49,10 @@ class Replay(CallbackSupportMixin, BaseEstimator):
             return getattr(self._real(), name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
+    def __getitem__(self, step: Any) -> Any:
+        """A step of a pipeline, fitted."""
+        return self._real()[step]
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of what it stands for."""
         params: dict[str, Any] = self.estimator.get_params(deep)
