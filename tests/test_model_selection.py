@@ -786,6 +786,24 @@ def test_so_it_may_of_a_pipeline(spied):
     assert Spy.fits == [27, 31, 27, 31, 27, 31]  # theirs four, ours two
 
 
+def test_so_it_may_of_rows_in_a_list():
+    def on_shifted(estimator, rows, y):
+        return log_loss(y, estimator.predict_proba([row + 1 for row in rows]))
+
+    theirs, ours = both(LINEAR, RATES, X=list(X), scoring=on_shifted)
+    assert np.isfinite(split_scores(theirs)).all()
+    check_same_scores(theirs, ours)
+
+
+def test_a_scorer_sees_how_many_epochs_each_fit_would_have_run():
+    def n_epochs(estimator, X, y):
+        return estimator.n_iter_ + len(estimator.history_) / 100
+
+    theirs, ours = both(make(**PATIENT, max_epochs=20), {"lr": [0.3, 0.03]}, scoring=n_epochs)
+    assert len(np.unique(split_scores(theirs))) > 1
+    check_same_scores(theirs, ours)
+
+
 class Reversed(M):
     """A user's classifier that predicts in its own way."""
 

@@ -58,6 +58,7 @@ class Patience:
         self.n_iter_no_change = n_iter_no_change
         self.best_loss: Tensor | None = None
         self.waited: Tensor | None = None
+        self.epochs: Tensor | int = 0  # that each model has trained before it was finished, (M,)
 
     def restore(self) -> None:
         """Put back the weights of each model's best epoch; without any, the last ones stay."""
@@ -69,7 +70,9 @@ class Patience:
         loss = loss.detach().cpu()
         if self.best_loss is None or self.waited is None:
             self.best_loss, self.waited = torch.full_like(loss, torch.inf), torch.zeros_like(loss)
-        better = (loss < self.best_loss) & ~self._finished()  # a finished model would have stopped alone
+        running = ~self._finished()
+        self.epochs = self.epochs + running
+        better = (loss < self.best_loss) & running  # a finished model would have stopped alone
         self.best_loss = torch.where(better, loss, self.best_loss)
         self.waited = torch.where(better, 0.0, self.waited + 1)
         self.best_weights.update(better.to(self.best_weights.live[0].device))

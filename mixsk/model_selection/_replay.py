@@ -140,4 +140,6 @@ def _same_rows(one: Any, other: Any) -> bool:
         return bool((one != other).nnz == 0)
     if isinstance(one, np.ndarray):
         return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
-    return bool(one == other)
+    if isinstance(one, (list, tuple)):
+        return all(a is b for a, b in zip(one, other, strict=False)) and len(one) == len(other)
+    return False

@@ -372,7 +372,10 @@ def _report(net: StackedNet, prepared: list[_Prepared], counts: list[int], outco
         {name: value.cpu().numpy() for name, value in module.state_dict().items()}
         for module in (net.module_, net.criterion_.aux)
     )
-    epochs = _records(net.history)
+    history = _records(net.history)
+    ends = [len(history)] * len(diverged)
+    if net.patience_ is not None and isinstance(net.patience_.epochs, torch.Tensor):
+        ends = net.patience_.epochs.tolist()
     n_sets = len(prepared[0].evaluate)
     some = prepared[0].train.rows.X[:1]
     found = []
@@ -391,7 +394,8 @@ def _report(net: StackedNet, prepared: list[_Prepared], counts: list[int], outco
                 )
             else:
                 outcome.classes, outcome.before = one.classifier.classes_, one.before
-                outcome.model = _Model(job.classifier, one.classifier, weights, aux, model, epochs)
+                own_history = history[: ends[model]]
+                outcome.model = _Model(job.classifier, one.classifier, weights, aux, model, own_history)
                 outcome.probabilities = [
                     one.evaluate[k] if isinstance(one.evaluate[k], Exception) else found[k][s][g].numpy()
                     for k in range(n_sets)
