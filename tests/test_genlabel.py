@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 from mixsk import GenerativeClassifier, GenLabelClassifier, MixupClassifier
-from mixsk.classifiers.genlabel import held_out_score, stratified_folds
+from mixsk.classifiers._holdout import held_out_score, stratified_folds
 from mixsk.densities import GM, KDE, NN, NNLabel
 from mixsk.encoding import Layout
 from mixsk.rules import GenLabel, LatentGenLabel, Rows, State

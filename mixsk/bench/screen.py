@@ -127,7 +127,7 @@ def _summary_table(summary):
 
 def _by_table(title, means, best):
     table = Table(title=f"{title} by table", title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    table.add_column("method")
+    table.add_column("method", no_wrap=True, min_width=max(map(len, means.columns)))
     for name in means.index:
         # One word a line, so that ten columns fit a terminal of 80.
         table.add_column(name.replace("_", "\n"), justify="right")

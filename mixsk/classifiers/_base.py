@@ -174,10 +174,6 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             rows = self._rows(encoded, codes, w, device)
             part = Part(rows, np.arange(len(codes)))
             state = self._weigh(part, first=first)
-            if hasattr(self._label(), "phases"):
-                raise ValueError(
-                    f"label={self._label()!r} trains in phases, for which partial_fit has no epochs. Use fit."
-                )
             if first:
                 net = self._new_net(rows, keep_weights=False)
                 net.criterion.bind(part.copied, state)

@@ -73,6 +73,10 @@ class Preparation:
 
     def _check_incremental(self) -> None:
         """Raise ValueError for what partial_fit cannot do."""
+        if hasattr(self._label(), "phases"):
+            raise ValueError(
+                f"label={self._label()!r} trains in phases, for which partial_fit has no epochs. Use fit."
+            )
         for name, idle, why in (
             ("class_weight", self.class_weight == "balanced", "counts all rows"),
             ("schedule", self.schedule is not None, "needs the number of epochs"),

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.model_selection import StratifiedKFold
-from sklearn.utils import _safe_indexing
 
 from mixsk.classifiers._base import MixClassifier
+from mixsk.classifiers._holdout import FOLDS, Fold, held_out_score, stratified_folds, taken
 from mixsk.classifiers._prepare import SPLIT
 from mixsk.classifiers._table import PARAMETERS, document
 from mixsk.densities import DENSITIES
@@ -21,10 +19,7 @@ from mixsk.engine import MixNet, Part
 from mixsk.rules import GenLabel, LatentGenLabel, OnlineGenLabel, PosteriorLabel, Rows
 
 CANDIDATES = ("gm", "kde")  # of density="cv": the paper's GenLabel (CV)
-FOLDS = 5
 CHOICE = SPLIT + 1  # a stream of random numbers of its own
-
-Fold = tuple[np.ndarray, np.ndarray]  # rows trained on, rows held out
 
 
 @document
@@ -150,7 +145,6 @@ class GenLabelClassifier(MixClassifier):
                 "GenLabelClassifier relabels mixed rows, and mix=None mixes none. Use mix='linear', "
                 "'half' or 'columns', or MixupClassifier(mix=None) for plain training."
             )
-
         once, at_input = self.density_schedule == "once", self.density_at in ("input", 0)
         if once and not at_input:
             raise ValueError(
@@ -164,7 +158,6 @@ class GenLabelClassifier(MixClassifier):
             )
 
     def _check_incremental(self) -> None:
-        super()._check_incremental()
         if self.density_schedule == "warmup":
             raise ValueError(
                 "density_schedule='warmup' trains in two phases, for which partial_fit has no epochs. Use "
@@ -175,6 +168,7 @@ class GenLabelClassifier(MixClassifier):
                 "density='cv' chooses by cross-validation over all rows, which partial_fit never sees. Use "
                 "fit, or density='gm'."
             )
+        super()._check_incremental()
 
     def _label(self) -> PosteriorLabel:
         hard = self.density == "nn-label"
@@ -208,7 +202,7 @@ class GenLabelClassifier(MixClassifier):
             start = time.perf_counter()
             if issparse(X) or not hasattr(X, "__getitem__"):
                 X = X.tocsr() if issparse(X) else np.asarray(X)  # rows can be taken
-            rows = _taken(X, y, w, train.index)
+            rows = taken(X, y, w, train.index)
             self.density_choice_ = self._cross_validated(*rows, stops=valid is not None)
             self._spent = time.perf_counter() - start
 
@@ -262,55 +256,3 @@ class GenLabelClassifier(MixClassifier):
         super()._keep(net, epochs)
         if self.density == "cv":  # what a pickle is rebuilt with
             self._fitted_params["density"] = self.density_choice_
-
-
-def stratified_folds(y: np.ndarray, seed: int) -> list[Fold]:
-    """Folds of rows with labels y; none if no class has two rows.
-
-    A class of one row is always trained on, and a small class means fewer folds: of each class that is held
-    out, rows are trained on, too.
-    """
-    _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
-    several = np.flatnonzero(counts[codes] > 1)
-    if len(several) == 0:
-        return []
-    n_folds = min(FOLDS, counts[counts > 1].min())
-    splitter = StratifiedKFold(int(n_folds), shuffle=True, random_state=seed)
-    held = [several[test] for _, test in splitter.split(several, codes[several])]
-    return [(np.setdiff1d(np.arange(len(y)), test), test) for test in held]
-
-
-def held_out_score(
-    fits: Iterable[Any], folds: list[Fold], X: Any, y: np.ndarray, w: np.ndarray | None
-) -> tuple[float, float]:
-    """Minus the accuracy on held-out rows and, for ties, their log loss; of all folds together.
-
-    Parameters
-    ----------
-    fits : iterable of classifiers
-        One for each fold, unfitted.
-    folds : list of Fold
-    X, y, w
-        Rows, labels and weights or None.
-    """
-    right = loss = total = 0.0
-    for clf, (train, test) in zip(fits, folds, strict=False):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the last fit says it of all rows
-            rows, labels, weight = _taken(X, y, w, train)
-            clf.fit(rows, labels, weight)
-            rows, labels, weight = _taken(X, y, w, test)
-            log_p = clf.predict_log_proba(rows)
-        if clf.net_.stop_ == "interrupted":  # a fit keeps what it has learnt, a choice needs all of them
-            raise KeyboardInterrupt
-        weight = np.ones(len(test)) if weight is None else weight
-        codes = np.searchsorted(clf.classes_, labels)
-        right += weight @ (log_p.argmax(1) == codes)
-        loss -= weight @ log_p[np.arange(len(test)), codes]
-        total += weight.sum()
-    return -right / total, loss / total
-
-
-def _taken(X: Any, y: np.ndarray, w: np.ndarray | None, index: np.ndarray) -> tuple[Any, Any, Any]:
-    """Some of the rows, their labels and weights."""
-    return _safe_indexing(X, index), y[index], None if w is None else w[index]

@@ -239,18 +239,23 @@ def _cut(value: Any, size: int) -> Any:
 
 
 class CleanBatches:
-    """Rows in order, for validation and prediction: yields (x (1, B, ...), y (B,), w (B,) or None)."""
+    """Rows in order, for validation and prediction: yields (x (1, B, ...), y (B,), w (B,)).
 
-    def __init__(self, part: Part, batch_size: int = 8192) -> None:
+    w is the row's weight times that of its class.
+    """
+
+    def __init__(self, part: Part, batch_size: int = 8192, class_weight: Tensor | None = None) -> None:
         self.part = part
         self.batch_size = batch_size
+        self.class_weight = class_weight
 
     def __len__(self) -> int:
         return -(-len(self.part) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         rows, index = self.part.rows, self.part.index
         for start in range(0, len(index), self.batch_size):
             at = torch.as_tensor(index[start : start + self.batch_size], device=rows.X.device)
-            w = None if rows.w is None else rows.w[at]
-            yield rows.X[at].unsqueeze(0), rows.y[at], w
+            y = rows.y[at]
+            w = torch.ones_like(y, dtype=rows.X.dtype) if rows.w is None else rows.w[at]
+            yield rows.X[at].unsqueeze(0), y, w if self.class_weight is None else w * self.class_weight[y]

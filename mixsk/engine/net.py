@@ -134,14 +134,10 @@ class MixNet(ClassifierMixin, NeuralNet):
 
     def _fit_offsets(self, part: Part) -> None:
         """Give the head the class offsets that the loss cannot see, from clean rows."""
-        y = part.rows.y[part.index]
-        w = None if part.rows.w is None else part.rows.w[part.index]
-        class_weight = self.criterion_.state.class_weight
-        if class_weight is not None:
-            w = class_weight[y] if w is None else w * class_weight[y]
         self._set_training(False)
-        logits = torch.cat([self._logits(x).detach() for x, _, _ in CleanBatches(part)], 1)
-        self.module_.shift(fit_offsets(logits, y, w))
+        each = [(self._logits(x).detach(), y, w) for x, y, w in self._clean_batches(part)]
+        logits, y, w = zip(*each, strict=True)
+        self.module_.shift(fit_offsets(torch.cat(logits, 1), torch.cat(y), torch.cat(w)))
 
     def _end_epoch(self, datasets: dict[str, Any]) -> None:
         try:
@@ -211,7 +207,7 @@ class MixNet(ClassifierMixin, NeuralNet):
         self.history.record("dur", time.perf_counter() - start)
 
     def _clean_batches(self, valid: Part) -> Any:
-        return CleanBatches(valid)
+        return CleanBatches(valid, class_weight=self.criterion_.state.class_weight)
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
@@ -334,20 +330,16 @@ class MixNet(ClassifierMixin, NeuralNet):
 
     @torch.no_grad()
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        """Summed log loss (M,), weight and correct rows of clean rows."""
+        """Summed log loss, weight and correct rows of clean rows, (M,) or the same for all models."""
         x, y, w = batch
         logits = self._logits(x)
-        chosen = torch.log_softmax(logits, -1).gather(-1, y.expand(len(logits), -1).unsqueeze(-1))
-        w = torch.ones_like(chosen[0, :, 0]) if w is None else w
-        class_weight = self.criterion_.state.class_weight
-        if class_weight is not None:
-            w = w * class_weight[y]
-        correct = (logits.argmax(-1) == y) * w
+        y = y.expand(len(logits), -1)
+        chosen = torch.log_softmax(logits, -1).gather(-1, y.unsqueeze(-1)).squeeze(-1)
         return {
-            "loss": -(chosen.squeeze(-1) * w).sum(-1),
-            "weight": w.sum(),
-            "correct": correct.sum(-1),
-            "y_pred": mean_logits(logits),
+            "loss": -(chosen * w).sum(-1),
+            "weight": w.sum(-1),
+            "correct": ((logits.argmax(-1) == y) * w).sum(-1),
+            "y_pred": mean_logits(logits) if self.listening_ else None,
         }
 
     @torch.no_grad()

@@ -69,7 +69,7 @@ class StackedOptimizer(Optimizer):
 
     def update(self, gradient: Tensor, rates: Tensor, options: dict[str, Any]) -> None:
         """Change `self.matrix` by a gradient (M, P) at rates (M, 1)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must implement update.")
 
 
 class StackedSGD(StackedOptimizer):

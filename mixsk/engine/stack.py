@@ -155,15 +155,6 @@ class StackedNet(MixNet):
             self.stop_ = "diverged"
 
     @torch.no_grad()
-    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        """Summed log loss, weight and correct rows of each model's own rows, (M,)."""
-        x, y, w = batch
-        logits = self._logits(x)
-        chosen = torch.log_softmax(logits, -1).gather(-1, y.unsqueeze(-1)).squeeze(-1)
-        correct = ((logits.argmax(-1) == y) * w).sum(-1)
-        return {"loss": -(chosen * w).sum(-1), "weight": w.sum(-1), "correct": correct, "y_pred": None}
-
-    @torch.no_grad()
     def probabilities(self, xs: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
         """Class probabilities (G, n, C) in float64 of each source's rows (n, F) by its own G models."""
         self._set_training(False)

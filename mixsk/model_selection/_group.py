@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from mixsk.classifiers._base import MixClassifier
@@ -65,17 +64,17 @@ def key(estimator: Any) -> str:
     """Equal for estimators that differ only in numbers that may be stacked."""
     before, clf, _ = split(estimator)
     params = clf.get_params(deep=False)
-    kept = {name: _plain(value) for name, value in params.items() if name not in NUMBERS}
+    kept = {name: plain(value) for name, value in params.items() if name not in NUMBERS}
     # Without weight in one of them a clean term, or smoothing, would be computed for nothing.
     kept["terms"] = [bool(params.get(name)) for name in ("clean_weight", "label_smoothing")]
-    return repr((type(clf), sorted(kept.items()), _plain(before)))
+    return repr((type(clf), sorted(kept.items()), plain(before)))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     if hasattr(value, "get_params"):
-        return type(value), sorted((k, _plain(v)) for k, v in value.get_params(deep=False).items())
+        return type(value), sorted((k, plain(v)) for k, v in value.get_params(deep=False).items())
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, np.ndarray):
         return value.tolist()
     return value if isinstance(value, (str, int, float, bool, type(None), type, dict)) else id(value)
@@ -83,7 +82,7 @@ def _plain(value: Any) -> Any:
 
 def merged(classifiers: list[Any], dtype: torch.dtype) -> Any:
     """One classifier that has, where the given ones differ in a step's numbers, a tensor (M,) of them."""
-    one = clone(classifiers[0]) if len(classifiers) > 1 else copy(classifiers[0])
+    one = copy(classifiers[0])
     for name in OF_A_STEP:
         values = [getattr(clf, name, None) for clf in classifiers]
         if any(value != values[0] for value in values):

@@ -14,7 +14,8 @@ from sklearn.utils.validation import _check_method_params
 
 from mixsk.classifiers._base import MixClassifier
 from mixsk.model_selection._group import split, why_not
-from mixsk.model_selection._train import Fold, Outcome, train
+from mixsk.model_selection._outcome import Fold, Outcome
+from mixsk.model_selection._train import train
 
 
 def outcomes(

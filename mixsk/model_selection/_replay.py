@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import column_or_1d
 
 from mixsk.classifiers._callbacks import CallbackSupportMixin
-from mixsk.model_selection._train import Outcome
+from mixsk.model_selection._outcome import Outcome
 
 
 class Replay(CallbackSupportMixin, BaseEstimator):

@@ -75,8 +75,9 @@ class _Batched:
                 self.best_estimator_ = self.best_estimator_.estimator
             told = self._told
             del self._batch, self._queue, self._seconds, self._told
-            if told is not None:
-                warnings.warn(told, stacklevel=2)
+        if told is not None:
+            warnings.warn(told, stacklevel=2)
+        self._checked_cv_orig = splitter
         if self.scoring is None:  # the estimator's own score, which was asked of the stand-in
             self.scorer_ = check_scoring(self.estimator)
         return self

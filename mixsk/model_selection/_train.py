@@ -6,22 +6,24 @@ import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import clone
 
-from mixsk.backbones import build, seeded
+from mixsk.backbones import seeded
 from mixsk.classifiers._base import _records
-from mixsk.classifiers._network import _prefixed
-from mixsk.classifiers._prepare import DRAWS, DROPOUT, ORDER, WEIGHTS
-from mixsk.engine import Plan, TrainingBatches
+from mixsk.classifiers._network import _prefixed, make_backbone
+from mixsk.classifiers._prepare import DROPOUT
+from mixsk.engine import Plan
 from mixsk.engine.iterator import batch_slots
 from mixsk.engine.optimizer import STACKED
 from mixsk.engine.stack import PerSource, Source, StackedBatches, StackedNet, StackedRows
-from mixsk.model_selection._group import OF_A_DRAW, _plain, key, merged, split
+from mixsk.model_selection._group import OF_A_DRAW, key, merged, plain, split
+from mixsk.model_selection._outcome import Fold, Model, Outcome
 from mixsk.rules import Recipe, Sizes, State
 from mixsk.rules.objective import Mixed
 
@@ -29,69 +31,9 @@ MEMORY = 2**31  # bytes that a stack may take, by estimate
 
 
 @dataclass
-class Fold:
-    """One training set, and the rows to predict after training.
-
-    Attributes
-    ----------
-    X, y : training rows and labels
-    sample_weight : array or None
-    evaluate : list of X
-        Rows whose probabilities are asked for.
-    before : list of (str, transformer)
-        The fitted steps that made X.
-    """
-
-    X: Any
-    y: Any
-    sample_weight: Any
-    evaluate: list[Any]
-    before: list[tuple[str, Any]] = field(default_factory=list)
-
-
-@dataclass
-class Outcome:
-    """What became of one fit: its classes and the probabilities of each set of rows, or an error."""
-
-    classes: np.ndarray | None = None
-    probabilities: list[Any] = field(default_factory=list)  # or what kept the rows from being predicted
-    error: Exception | None = None
-    rows: list[Any] = field(default_factory=list)
-    before: list[tuple[str, Any]] = field(default_factory=list)  # fitted steps
-    model: _Model | None = None
-
-
-@dataclass
-class _Model:
-    """What a fitted classifier can be made of: one model's weights, and the preparation that it shares."""
-
-    classifier: Any
-    prepared: Any
-    weights: dict[str, np.ndarray]
-    aux: dict[str, np.ndarray]
-    number: int
-    epochs: list[dict[str, Any]]
-
-    def fitted(self) -> Any:
-        """The classifier as a lone fit would have left it, its history apart: that is the program's."""
-        clf = clone(self.classifier)
-        learnt = {
-            name: v for name, v in vars(self.prepared).items() if name not in clf.get_params(deep=False)
-        }
-        own = slice(self.number, self.number + 1)
-        state = vars(clf) | learnt
-        state |= {"_fitted_params": clf.get_params(deep=False), "_epochs": self.epochs}
-        state["_weights"] = {name: value[own] for name, value in self.weights.items()}
-        state["_aux_weights"] = {name: value[own] for name, value in self.aux.items()}
-        clf.__setstate__(state)
-        return clf
-
-
-@dataclass
 class _Job:
     number: int
     classifier: Any
-    fold: int
 
 
 @dataclass
@@ -102,7 +44,6 @@ class _Prepared:
     train: Any
     valid: Any
     state: State
-    seed: int
     jobs: list[_Job]
     evaluate: list[Any]  # tensors, or what encoding them raised
     before: list[tuple[str, Any]]
@@ -136,7 +77,7 @@ def train(jobs: Sequence[tuple[Any, int]], folds: Sequence[Fold]) -> list[Outcom
 def _train_group(members: list[tuple[int, Any, int]], steps: _Steps, outcomes: list[Outcome]) -> None:
     by_fold: dict[int, list[_Job]] = defaultdict(list)
     for number, estimator, fold in members:
-        by_fold[fold].append(_Job(number, split(estimator)[1], fold))
+        by_fold[fold].append(_Job(number, split(estimator)[1]))
     prepared: list[_Prepared] = []
     for f, jobs in by_fold.items():
         before = split(members[0][1])[0]
@@ -172,7 +113,18 @@ def _by_draw(one: _Prepared) -> list[_Prepared]:
     for job in one.jobs:
         numbers = tuple(getattr(job.classifier, name, None) for name in OF_A_DRAW)
         apart[numbers, job.classifier._alpha()].append(job)
-    return [replace(one, jobs=jobs) for jobs in apart.values()]
+    return [
+        replace(one, classifier=_with_draw(one.classifier, jobs[0]), jobs=jobs) for jobs in apart.values()
+    ]
+
+
+def _with_draw(prepared: Any, job: _Job) -> Any:
+    """A prepared classifier with the numbers of the draw that a job has."""
+    clf = copy(prepared)
+    for name in OF_A_DRAW:
+        if hasattr(clf, name):
+            setattr(clf, name, getattr(job.classifier, name))
+    return clf
 
 
 class _Steps:
@@ -186,7 +138,7 @@ class _Steps:
         """Fold `f` as the classifier sees it."""
         if before is None:
             return self.folds[f]
-        name = f, repr(_plain(before))
+        name = f, repr(plain(before))
         if name not in self._known:
             fold, fitted = self.folds[f], clone(before)
             X = fitted.fit_transform(fold.X, fold.y)
@@ -217,7 +169,7 @@ def _prepare(jobs: list[_Job], fold: Fold) -> _Prepared:
         return torch.as_tensor(clf._encode(rows), dtype=clf._dtype).to(train.rows.X.device)
 
     evaluate = [_attempt(encoded, rows) for rows in fold.evaluate]
-    return _Prepared(clf, train, valid, net.criterion.state, clf._seed, jobs, evaluate, fold.before)
+    return _Prepared(clf, train, valid, net.criterion.state, jobs, evaluate, fold.before)
 
 
 def _portions(prepared: list[_Prepared]) -> list[list[_Prepared]]:
@@ -269,18 +221,16 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome]) -> None:
     first = prepared[0].classifier
     rows = prepared[0].train.rows
     dtype, device, n_classes = rows.X.dtype, rows.X.device, len(first.classes_)
-    streams = [_Streams(one) for one in prepared]
-    seeds = [pair for s, n in zip(streams, counts, strict=True) for pair in [s.weights()] * n]
-    options = _prefixed(first, "module__")
-    if first.module == "mlp":
-        options.update(hidden=first.hidden, activation=first.activation, dropout=first.dropout)
-    net = build(first.module, rows.X.shape[1], n_classes, options, [w for w, _ in seeds]).to(device, dtype)
+    weights, aux = zip(
+        *(pair for one, n in zip(prepared, counts, strict=True) for pair in [_seeds(one)] * n), strict=True
+    )
+    net = make_backbone(first, rows.X[:2], n_classes, weights)
 
     common = merged(classifiers, dtype)
     recipe = Recipe(common._spec(net.n_stages))
-    recipe.attach(Sizes(rows.X.shape[1], net.widths, n_classes, net.n_models), [aux for _, aux in seeds])
+    recipe.attach(Sizes(rows.X.shape[1], net.widths, n_classes, net.n_models), aux)
     recipe.to(device, dtype)
-    sources = [_source(one, s, net.n_stages, dtype) for one, s in zip(prepared, streams, strict=True)]
+    sources = [_source(one, net.n_stages, dtype) for one in prepared]
     recipes = [source.batches.recipe for source in sources]
     _know(recipe, recipes, [one.state for one in prepared], counts)
 
@@ -288,8 +238,8 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome]) -> None:
     batches = StackedBatches(sources, rows=not (ahead and type(recipe.objective) is Mixed))
     valid = None
     if prepared[0].valid is not None:
-        weights = [one.state.class_weight for one in prepared]
-        valid = StackedRows([one.valid for one in prepared], weights, counts)
+        class_weights = [one.state.class_weight for one in prepared]
+        valid = StackedRows([one.valid for one in prepared], class_weights, counts)
     plan = Plan(
         schedule=first.schedule,
         patience=None if first.early_stopping is False else first.n_iter_no_change,
@@ -307,42 +257,26 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome]) -> None:
         optimizer__decays=torch.tensor([clf.weight_decay for clf in classifiers], dtype=torch.float64),
         **{f"optimizer__{name}": value for name, value in _prefixed(first, "optimizer__").items()},
     ).initialize()
-    with seeded(streams[0].dropout(), device):
+    with seeded(int(first._streams(DROPOUT)[0].generate_state(1)[0]), device):
         trained.partial_fit((batches, valid), epochs=first.max_epochs)
     if trained.stop_ == "interrupted":  # which skorch keeps to itself
         raise KeyboardInterrupt
     _report(trained, prepared, counts, outcomes)
 
 
-class _Streams:
-    """The random streams that a lone fit of a prepared classifier would have."""
-
-    def __init__(self, one: _Prepared) -> None:
-        self.clf = one.classifier
-
-    def weights(self) -> tuple[int, int]:
-        pair = self.clf._streams(WEIGHTS)[0].generate_state(2).tolist()
-        return pair[0], pair[1]
-
-    def generators(self) -> tuple[list[np.random.Generator], list[np.random.Generator]]:
-        order, draws = ([np.random.default_rng(self.clf._streams(kind)[0])] for kind in (ORDER, DRAWS))
-        return order, draws
-
-    def dropout(self) -> int:
-        return int(self.clf._streams(DROPOUT)[0].generate_state(1)[0])
+def _seeds(one: _Prepared) -> tuple[int, int]:
+    """Of the network's weights and of the recipe's own networks, as a lone fit would have them."""
+    (weights,), (aux,) = one.classifier._seeds()
+    return weights, aux
 
 
-def _source(one: _Prepared, streams: _Streams, n_stages: int, dtype: torch.dtype) -> Source:
+def _source(one: _Prepared, n_stages: int, dtype: torch.dtype) -> Source:
     """The batches of one source, whose recipe holds the numbers of its models."""
-    clf = one.jobs[0].classifier
+    clf = one.classifier
     recipe = Recipe(merged([job.classifier for job in one.jobs], dtype)._spec(n_stages))
-    recipe.hyper.update(alpha=clf._alpha(), mix_prob=clf.mix_prob)
     recipe.to(one.train.rows.X.device)
     recipe.bind(one.train.copied, one.state)
-    batches = TrainingBatches(one.train, recipe, clf.batch_size, *streams.generators())
-    if clf.mix_off:
-        recipe.hyper["mix_until"] = round((1 - clf.mix_off) * clf.max_epochs) * len(batches)
-    return Source(batches, one.valid, len(one.jobs))
+    return Source(clf._batches(one.train, recipe, clf.max_epochs), one.valid, len(one.jobs))
 
 
 def _know(recipe: Recipe, recipes: list[Recipe], states: list[State], counts: list[int]) -> None:
@@ -354,9 +288,8 @@ def _know(recipe: Recipe, recipes: list[Recipe], states: list[State], counts: li
 
     class_weight = None
     if states[0].class_weight is not None:
-        class_weight = side_by_side([s.class_weight for s in states if s.class_weight is not None]).unsqueeze(
-            1
-        )
+        weights = [state.class_weight for state in states if state.class_weight is not None]
+        class_weight = side_by_side(weights).unsqueeze(1)
     class_counts = side_by_side([state.class_counts for state in states])
     recipe._know(State(class_counts, class_weight, any(state.weighted for state in states)))
     if recipe.mask is not None and hasattr(recipe.mask, "bind"):
@@ -395,7 +328,7 @@ def _report(net: StackedNet, prepared: list[_Prepared], counts: list[int], outco
             else:
                 outcome.classes, outcome.before = one.classifier.classes_, one.before
                 own_history = history[: ends[model]]
-                outcome.model = _Model(job.classifier, one.classifier, weights, aux, model, own_history)
+                outcome.model = Model(job.classifier, one.classifier, weights, aux, model, own_history)
                 outcome.probabilities = [
                     one.evaluate[k] if isinstance(one.evaluate[k], Exception) else found[k][s][g].numpy()
                     for k in range(n_sets)

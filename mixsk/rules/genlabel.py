@@ -49,7 +49,7 @@ class PosteriorLabel(Choice):
 
     def posterior(self, x: Tensor) -> Tensor:
         """Class probabilities of mixed rows or their features x (M, B, ...), float64 (M, B, C)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must implement posterior.")
 
     def __call__(
         self, y: Tensor, perm: Tensor, share: Tensor, lam: Tensor, taps: Taps, state: Any

@@ -25,7 +25,7 @@ class _Drop(Wrapper):
 
     def kept(self, mixed: Tensor, parents: Tensor) -> Tensor:
         """Whether a row of `parents`' classes, bool (M, B, C), is nearest to each mixed row: bool (M, B)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must implement kept.")
 
     def __call__(
         self, y: Tensor, perm: Tensor, share: Tensor, lam: Tensor, taps: Taps, state: Any
