@@ -1,7 +1,11 @@
 """Searches as one program: each fit is what it would be alone, all else what scikit-learn's searches do."""
 
 import inspect
+import io
+import json
 import pickle
+import re
+import time
 import warnings
 from functools import cache
 
@@ -15,7 +19,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import coo_matrix
 from scipy.stats import loguniform
 from sklearn.base import clone
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - brings HalvingGridSearchCV
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import accuracy_score, log_loss, make_scorer
@@ -545,7 +549,7 @@ SETTINGS = {
     "callable": {"scoring": half_accuracy, "error_score": "raise"},
     "callable with several": {"scoring": two_scores, "refit": "loss", "cv": StratifiedKFold(3)},
     "groups": {"cv": GroupKFold(3), "error_score": 0.5},
-    "shuffled": {"cv": ShuffleSplit(2, test_size=0.5, random_state=3), "scoring": "neg_brier_score"},
+    "shuffled": {"cv": ShuffleSplit(2, test_size=0.5, random_state=3), "scoring": "roc_auc_ovo"},
     "list of grids": {"param_grid": [{"lr": [0.1]}, {"hidden": [(3,), (4, 3)], "alpha": [0.5, None]}]},
     "text": {"param_grid": {"label": ["linear", Logistic(s2=0.5)], "mix_at": ["input", [0, 1]]}, "cv": 2},
     "refit by a function": {"refit": second, "pre_dispatch": 1, "return_train_score": True},
@@ -713,15 +717,33 @@ def test_a_search_may_be_fitted_again_without_a_refit():
     assert len(ours.cv_results_["params"]) == 1
 
 
-@pytest.mark.parametrize("verbose", [1, 3])
-def test_it_prints_what_scikit_learns_search_prints(verbose, capsys):
-    printed = []
-    for cls in (GridSearchCV, BatchedGridSearchCV):
-        cls(LINEAR, RATES, cv=SPLITS, verbose=verbose, refit=False).fit(X, Y)
-        lines = capsys.readouterr().out.splitlines()
-        printed.append([line.partition("total time")[0] for line in lines])
-    assert printed[0] == printed[1]
-    assert len(printed[1]) == (1 if verbose == 1 else 5)
+def lines_of(capsys):
+    """What was printed, without the times."""
+    return [line.partition("total time")[0] for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2, 3])
+def test_it_prints_what_is_trained_together_and_then_what_scikit_learns_search_prints(verbose, capsys):
+    grid = [RATES, {"hidden": [(3,)]}]
+    GridSearchCV(make(), grid, cv=SPLITS, verbose=verbose, refit=False).fit(X, Y)
+    theirs = lines_of(capsys)
+    BatchedGridSearchCV(make(), grid, cv=SPLITS, verbose=verbose, refit=False).fit(X, Y)
+    told = [
+        "Training 6 fits together, 18 model-epochs",
+        "[Stack] END 4 models, up to 3 epochs; ",
+        "[Stack] END 2 models, up to 3 epochs; ",
+        "Trained 6 fits together; ",
+    ]
+    assert lines_of(capsys) == [[], told[::3], told, told][verbose] + theirs
+    assert sum("Fitting 2 folds for each of 3 candidates, totalling 6 fits" in line for line in theirs) == (
+        verbose > 0
+    )
+
+
+def test_where_nothing_is_stacked_nothing_is_said_to_be_trained_together(capsys):
+    with pytest.warns(UserWarning, match=WARNED):
+        search(LogisticRegression(), {"C": [0.1, 1]}, verbose=1, refit=False).fit(X, Y)
+    assert lines_of(capsys) == ["Fitting 2 folds for each of 2 candidates, totalling 4 fits"]
 
 
 def test_times_are_the_programs_shared_among_its_fits():
@@ -992,6 +1014,7 @@ def test_an_illegal_weight_is_told_as_a_lone_fit_tells_it():
         (LINEAR, [], {}, Y),
         (LINEAR, RATES, {"cv": "three"}, Y),
         (LINEAR, RATES, {"cv": 40}, Y),
+        (LINEAR, RATES, {"cv": []}, Y),
         (LINEAR, RATES, {"cv": GroupKFold(2)}, Y),
         (LINEAR, RATES, {"n_jobs": 0}, Y),
         (LINEAR, RATES, {"error_score": "nan"}, Y),
@@ -1101,12 +1124,362 @@ def test_filters_of_warnings_are_left_alone():
         search(estimator, RATES, refit=False, error_score="raise").fit(X, Y)
 
 
-def test_scikit_learns_callbacks_may_be_set():
-    callback = pytest.importorskip("sklearn.callback")  # from scikit-learn 1.9
-    pytest.importorskip("rich")
-    one = search(LINEAR, RATES).set_callbacks(callback.ProgressBar())
-    one.fit(X, Y)  # without a warning
+# --- scikit-learn's callbacks -------------------------------------------------------------------------
+
+needs_callbacks = pytest.mark.skipif(
+    not hasattr(GridSearchCV, "set_callbacks"), reason="scikit-learn has callbacks from 1.9 on"
+)
+
+
+class Recorder:
+    """A callback that keeps what it is told: (when, names of the tasks from the root on, their numbers)."""
+
+    def __init__(self, stop=None):
+        self.events, self.estimators, self.sizes = [], set(), {}
+        self.stop = stop  # the name of tasks at whose end it asks to stop
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def tell(self, when, context):
+        path = [context]
+        while path[0].parent is not None:
+            path.insert(0, path[0].parent)
+        self.events.append((when, tuple(c.task_name for c in path), tuple(c.task_id for c in path)))
+
+    def on_fit_task_begin(self, estimator, context):
+        self.estimators.add(type(estimator))
+        self.sizes[context.task_name] = context.max_subtasks
+        self.tell("begin", context)
+
+    def on_fit_task_end(self, estimator, context):
+        self.tell("end", context)
+        return context.task_name == self.stop
+
+    def names(self):
+        return [names[-1] for when, names, _ in self.events if when == "end"]
+
+
+class Propagated(Recorder):
+    """One that scikit-learn hands on to the estimators inside."""
+
+    max_propagation_depth = None
+
+
+class Filed(Recorder):
+    """One that writes into a file, so that it may be told in another process."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = str(path)
+
+    def tell(self, when, context):
+        super().tell(when, context)
+        with open(self.path, "a") as file:
+            file.write(json.dumps([when, context.task_name, context.task_id]) + "\n")
+
+
+def recorded(estimator, grid, recorder=None, X=X, y=Y, **params):
+    """A search that was fitted, and what its callback was told."""
+    recorder = recorder or Recorder()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = search(estimator, grid, **params).set_callbacks(recorder).fit(X, y)
+    return fitted, recorder
+
+
+@pytest.fixture
+def after_each_epoch(monkeypatch):
+    """Of each program: model-epochs that a recorder has been told of after 0, 1, ... epochs."""
+    run, recorder, counts = StackedNet._run_epoch, Recorder(), []
+
+    def run_epoch(self, *args):
+        if len(self.history) == 1:
+            counts.append([])
+        counts[-1].append(recorder.names().count("model-epochs"))
+        return run(self, *args)
+
+    monkeypatch.setattr(StackedNet, "_run_epoch", run_epoch)
+    return recorder, counts
+
+
+def each(name, number, *path):
+    """Begin and end of a task without subtasks."""
+    return [(when, (*path, name), number) for when in ("begin", "end")]
+
+
+@needs_callbacks
+@pytest.mark.parametrize("most", [500, 5])
+@pytest.mark.parametrize("refit", [True, False])
+def test_stacked_training_is_a_task_whose_subtasks_are_model_epochs(refit, most, monkeypatch):
+    """Four models of three epochs; with at most five subtasks each is three of the twelve."""
+    monkeypatch.setattr("mixsk.model_selection._progress.MOST_TASKS", most)
+    fitted, recorder = recorded(LINEAR, RATES, refit=refit)
+    n_tasks = 12 if most > 12 else 4
+    training, scoring = ("fit", "stacked-training"), ("fit", "search")
+    expected = [("begin", ("fit",), (0,)), ("begin", training, (0, 0))]
+    for k in range(n_tasks):
+        expected += each("model-epochs", (0, 0, k), *training)
+    expected += [("end", training, (0, 0)), ("begin", scoring, (0, 1))]
+    for k in range(4):
+        expected += each("candidate-split-evaluation", (0, 1, k), *scoring)
+    expected += [("end", scoring, (0, 1))]
+    if refit:
+        expected += each("refit-with-best-params", (0, 2), "fit")
+    assert recorder.events == [*expected, ("end", ("fit",), (0,))]
+    assert recorder.estimators == {BatchedGridSearchCV}
+    assert recorder.sizes["fit"] == 2 + refit
+    assert recorder.sizes["stacked-training"] == n_tasks
+    assert recorder.sizes["search"] == 4
+    assert "_skl_callbacks" in vars(fitted)
+    assert not hasattr(fitted, "_callback_fit_ctx")
+
+
+@needs_callbacks
+@pytest.mark.parametrize("most", [500, 5])
+def test_each_epoch_is_told_as_it_ends(most, after_each_epoch, monkeypatch):
+    monkeypatch.setattr("mixsk.model_selection._progress.MOST_TASKS", most)
+    recorder, counts = after_each_epoch
+    recorded(LINEAR, RATES, recorder)
+    assert counts == [[0, 4, 8] if most == 500 else [0, 1, 2]]  # eight of twelve are two and two thirds
+
+
+@needs_callbacks
+def test_a_model_that_has_stopped_early_has_all_of_its_epochs_behind_it(after_each_epoch):
+    recorder, counts = after_each_epoch
+    estimator = make(G, **PATIENT, max_epochs=40)
+    candidates = {"lr": [0.3, 0.1, 0.03]}
+    recorded(estimator, candidates, recorder, refit=False)
+    last = np.array(
+        [
+            clone(estimator).set_params(lr=lr).fit(X[train], Y[train]).n_iter_
+            for lr in candidates["lr"]
+            for train, _ in SPLITS
+        ]
+    )
+    assert len(set(last)) > 2
+    expected = [int(np.where(last <= epoch, 40, epoch).sum()) for epoch in range(last.max())]
+    assert counts == [expected]
+    assert recorder.sizes["stacked-training"] == recorder.names().count("model-epochs") == 240
+
+
+@needs_callbacks
+def test_so_has_one_that_diverges(after_each_epoch):
+    recorder, counts = after_each_epoch
+    estimator = make(optimizer="sgd", max_epochs=5)
+    last = []
+    for train, _ in SPLITS:
+        with pytest.raises(FloatingPointError) as error:
+            clone(estimator).set_params(lr=1e30).fit(X[train], Y[train])
+        last.append(int(re.search(r"in epoch (\d+)", str(error.value))[1]))
+    recorded(estimator, {"lr": [0.02, 1e30]}, recorder, refit=False)
+    assert max(last) < 5
+    assert counts == [[2 * k + sum(5 if k >= end else k for end in last) for k in range(5)]]
+    assert recorder.names().count("model-epochs") == 20
+
+
+@needs_callbacks
+def test_so_has_one_that_cannot_be_prepared_and_an_illegal_one_has_none(after_each_epoch):
+    """The first fold has rows of one class only."""
+    recorder, counts = after_each_epoch
+    cv = [(np.flatnonzero(Y == 0), ROWS), *SPLITS]
+    recorded(LINEAR, {"lr": [0.02, 0.05, -1.0]}, recorder, cv=cv, refit=False)
+    assert counts == [[6, 10, 14]]
+    assert recorder.sizes["stacked-training"] == recorder.names().count("model-epochs") == 18
+
+
+@needs_callbacks
+def test_what_is_trained_again_in_halves_is_told_once(after_each_epoch, monkeypatch):
+    run, (recorder, counts) = StackedNet.fit_loop, after_each_epoch
+
+    def fit_loop(self, X, y=None, epochs=None, **kwargs):
+        n_models = self.module_.n_models
+        run(self, X, y, 2 if n_models > 2 else epochs, **kwargs)
+        if n_models > 2:
+            raise MemoryError
+        return self
+
+    monkeypatch.setattr(StackedNet, "fit_loop", fit_loop)
+    recorded(LINEAR, RATES, recorder, refit=False)
+    assert counts == [[0, 4], [8, 8, 8], [8, 8, 10]]
+    numbers = [path[-1] for when, names, path in recorder.events if names[-1] == "model-epochs"]
+    assert numbers == [k // 2 for k in range(24)]
+
+
+@needs_callbacks
+@pytest.mark.parametrize("other", [{"n_members": [2]}, {"clf": [RidgeClassifier()]}])
+def test_all_but_the_training_is_told_as_by_scikit_learns_search(other):
+    """Several programs, and fits that are not stacked: these tell of their epochs."""
+    prefix = "clf__" if "clf" in other else ""
+    grid = [{f"{prefix}lr": [0.02, 0.05]}, {f"{prefix}module": ["mlp"], f"{prefix}hidden": [(3,)]}, other]
+    estimator = Pipeline([("scale", StandardScaler()), ("clf", LINEAR)]) if prefix else LINEAR
+    events = []
+    for cls in (GridSearchCV, BatchedGridSearchCV):
+        one = cls(estimator, grid, cv=SPLITS, scoring="accuracy").set_callbacks(Propagated())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            one.fit(X, Y)
+        (recorder,) = one._skl_callbacks
+        events.append(recorder.events)
+    ((_, first, _), *_), ours = events
+    theirs = [
+        (when, names, numbers)
+        for when, names, numbers in events[0]
+        if not (names[:2] == ("fit", "search") and len(names) > 3 and numbers[2] < 6)
+    ]
+    # A stacked fit is told as an evaluation: there is no estimator that is being fitted.
+    theirs = [
+        (when, (*names[:2], "candidate-split-evaluation"), numbers)
+        if len(names) == 3 and names[1] == "search" and numbers[2] < 6
+        else (when, names, numbers)
+        for when, names, numbers in theirs
+    ]
+    shifted = [
+        (when, names, (numbers[0], numbers[1] - 1, *numbers[2:]) if len(numbers) > 1 else numbers)
+        for when, names, numbers in ours
+        if "stacked-training" not in names
+    ]
+    assert first == ("fit",)
+    assert shifted == theirs
+    assert [names[-1] for when, names, _ in ours if when == "end"].count("model-epochs") == 18
+    assert any(names[-1] == "epoch" for _, names, _ in ours) == (not prefix)
+
+
+@needs_callbacks
+def test_a_callback_that_asks_to_stop_stops_the_program():
+    def epochs(estimator, X, y):
+        return estimator.n_iter_
+
+    grid = [RATES, {"module": ["mlp"], "hidden": [(3,)]}]
+    fitted, recorder = recorded(LINEAR, grid, Recorder(stop="model-epochs"), scoring=epochs, refit=False)
+    assert (split_scores(fitted) == 1).all()
+    assert recorder.names().count("model-epochs") == 18
+    fitted, _ = recorded(LINEAR, grid, Recorder(stop="stacked-training"), scoring=epochs, refit=False)
+    assert (split_scores(fitted) == 3).all()
+
+
+@needs_callbacks
+@pytest.mark.parametrize("params", [{}, {**PATIENT, "max_epochs": 30}, {"n_members": 2}])
+@pytest.mark.parametrize("recorder", [Recorder, Propagated])
+def test_callbacks_change_no_result(recorder, params):
+    grid = [{"lr": [0.02, 0.3]}, {"hidden": [(3,)], "random_state": [1]}]
+    (without,) = both(make(**params), grid, searches=[BatchedGridSearchCV], refit=True)
+    told, _ = recorded(make(**params), grid, recorder())
+    assert_array_equal(split_scores(told), split_scores(without))
+    assert_array_equal(told.predict_proba(X), without.predict_proba(X))
+
+
+def test_where_nobody_listens_no_epoch_is_counted(monkeypatch):
+    run, callbacks = StackedNet.fit_loop, []
+
+    def fit_loop(self, *args, **kwargs):
+        callbacks.append([type(callback).__name__ for _, callback in self.callbacks_])
+        return run(self, *args, **kwargs)
+
+    monkeypatch.setattr(StackedNet, "fit_loop", fit_loop)
+    search(LINEAR, RATES, verbose=0).fit(X, Y)
+    assert callbacks == [[]]
+    if hasattr(GridSearchCV, "set_callbacks"):
+        recorded(LINEAR, RATES)
+        assert callbacks == [[], ["EpochCounter"]]
+
+
+@needs_callbacks
+@pytest.mark.parametrize("place", ["network", "pipeline", "network of a pipeline"])
+def test_callbacks_of_the_estimator_itself_are_told_by_fits_one_by_one(place, programs):
+    recorder = Recorder()
+    network = clone(LINEAR)
+    pipe = Pipeline([("scale", StandardScaler()), ("clf", network)])
+    (pipe if place == "pipeline" else network).set_callbacks(recorder)
+    estimator, prefix = (network, "") if place == "network" else (pipe, "clf__")
+    grid = {f"{prefix}lr": [0.02, 0.05]}
+    (theirs,) = both(estimator, grid, searches=[GridSearchCV])
+    told = [(when, names[-1]) for when, names, _ in recorder.events]
+    recorder.events.clear()
+    with pytest.warns(UserWarning, match=WARNED + ".* has callbacks of its own"):
+        ours = search(estimator, grid, refit=False).fit(X, Y)
+    assert [(when, names[-1]) for when, names, _ in recorder.events] == told
+    assert len(told) > 8
+    check_same_scores(theirs, ours)
+    assert programs == []
+
+
+@needs_callbacks
+def test_a_search_within_a_search_hands_its_training_on():
+    recorder = Propagated()
+    inner = search(LINEAR, RATES, cv=2)
+    GridSearchCV(inner, {"refit": [True]}, cv=2).set_callbacks(recorder).fit(X, Y)
+    training = [path for when, names, path in recorder.events if names[-1] == "stacked-training"]
+    assert sorted(set(training)) == [(0, 0, 0, 0), (0, 0, 1, 0), (0, 1, 0)]
+    assert recorder.names().count("model-epochs") == 3 * 12
+
+
+@needs_callbacks
+@pytest.mark.parametrize("when", ["begin", "end"])
+def test_an_error_in_a_callback_ends_the_search(when):
+    class Broken(Recorder):
+        def tell(self, now, context):
+            if (now, context.task_name) == (when, "model-epochs"):
+                raise RuntimeError("broken callback")
+
+    one = search(LINEAR, RATES).set_callbacks(Broken())
+    with pytest.raises(RuntimeError, match="broken callback"):
+        one.fit(X, Y)
+    assert one.estimator is LINEAR
+    one.set_callbacks().fit(X, Y)
     assert one.best_params_["lr"] in RATES["lr"]
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """What rich writes to a terminal, as lines of text, whatever is drawn over."""
+    pytest.importorskip("sklearn.callback")  # from scikit-learn 1.9
+    console = pytest.importorskip("rich.console")
+    written = io.StringIO()
+    wide = console.Console(file=written, force_terminal=True, width=140, color_system=None)
+    monkeypatch.setattr("rich._console", wide)
+
+    def lines():
+        return re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", written.getvalue()).splitlines()
+
+    return lines
+
+
+def test_scikit_learns_progress_bar_moves_while_the_program_trains(terminal, monkeypatch):
+    from sklearn.callback import ProgressBar
+
+    run = StackedNet._run_epoch
+
+    def run_epoch(self, *args):
+        time.sleep(0.3 if len(self.history) == 2 else 0)  # it is drawn ten times a second
+        return run(self, *args)
+
+    monkeypatch.setattr(StackedNet, "_run_epoch", run_epoch)
+    search(make(max_epochs=4), [RATES, {"hidden": [(3,)]}]).set_callbacks(ProgressBar()).fit(X, Y)
+    shown = [
+        int(found[1]) for line in terminal() if (found := re.search(r"stacked-training #0 .* (\d+)%", line))
+    ]
+    assert shown == sorted(shown)
+    assert {17, 75} <= set(shown)  # 4 of 24 model-epochs, 16 + 2 of 24
+    assert shown[-1] == 100
+
+
+def test_it_has_one_line_for_the_training_one_for_the_scoring_and_one_for_the_refit(terminal):
+    from sklearn.callback import ProgressBar
+
+    search(make(), [RATES, {"hidden": [(3,)]}], verbose=1).set_callbacks(ProgressBar()).fit(X, Y)
+    name = "BatchedGridSearchCV - "
+    assert [re.split(r" +━", line)[0] for line in terminal()[-4:]] == [
+        f"{name}fit",
+        f"  {name}stacked-training #0",
+        f"  {name}search #1",
+        f"  {name}refit-with-best-params | MixupClassifier - fit #2",
+    ]
+    assert all("100%" in line for line in terminal()[-4:])
+    assert "Training 6 fits together, 18 model-epochs" in terminal()
 
 
 # --- cross-validation ---------------------------------------------------------------------------------
@@ -1157,6 +1530,118 @@ def test_a_cross_validation_tells_of_fits_that_fail():
     assert_array_equal(np.isnan(scores), [True, False])
 
 
+def test_parameters_of_a_cross_validation_are_those_of_scikit_learns():
+    """pre_dispatch apart, which would have no effect."""
+    ours, theirs = (inspect.signature(f).parameters for f in (batched_cross_validate, cross_validate))
+    assert list(ours) == [name for name in theirs if name != "pre_dispatch"]
+    for name, parameter in ours.items():
+        assert parameter.kind == theirs[name].kind
+        assert name == "y" or str(parameter.default) == str(theirs[name].default)
+
+
+@pytest.mark.parametrize("cls", [M, G, INF, A, L, D])
+def test_a_cross_validation_returns_estimators_that_are_lone_fits(cls):
+    params = {"cv": SPLITS, "scoring": "neg_log_loss", "return_estimator": True}
+    estimator = make(cls, **PATIENT, max_epochs=20)
+    theirs, ours = (f(estimator, X, Y, **params) for f in (cross_validate, batched_cross_validate))
+    assert list(ours) == list(theirs)
+    assert type(ours["estimator"]) is type(theirs["estimator"])
+    for one, other, (train, _) in zip(theirs["estimator"], ours["estimator"], SPLITS, strict=True):
+        assert type(other) is cls
+        assert other.get_params() == one.get_params()
+        assert other.n_iter_ == one.n_iter_
+        assert len(other.history_) == len(one.history_)
+        again = pickle.loads(pickle.dumps(other))
+        for x in (X, X + 1):
+            assert_allclose(other.predict_proba(x), one.predict_proba(x), rtol=1e-7, atol=1e-10)
+            assert_array_equal(again.predict_proba(x), other.predict_proba(x))
+        if cls is G:
+            assert_allclose(other.density_.log_prob(X), one.density_.log_prob(X))
+        one = pickle.loads(pickle.dumps(one))  # which leaves the optimiser's moments behind
+        for fitted in (one, other):
+            fitted.partial_fit(X[train], Y[train])
+        assert_allclose(other.predict_proba(X), one.predict_proba(X), rtol=1e-7, atol=1e-10)
+    assert (ours["estimator"][0].predict_proba(X) != ours["estimator"][1].predict_proba(X)).any()
+
+
+def test_it_returns_pipelines_with_all_of_their_parameters(tmp_path):
+    pipe = Pipeline([("scale", StandardScaler()), ("clf", LINEAR)], memory=str(tmp_path))
+    params = {"cv": SPLITS, "return_estimator": True}
+    theirs, ours = (f(pipe, X, Y, **params)["estimator"] for f in (cross_validate, batched_cross_validate))
+    for one, other in zip(theirs, ours, strict=True):
+        assert type(other) is Pipeline
+        assert other.memory == str(tmp_path)
+        assert_array_equal(other["scale"].mean_, one["scale"].mean_)
+        assert_allclose(other.predict_proba(X), one.predict_proba(X), rtol=1e-7)
+    assert not hasattr(pipe["scale"], "mean_")
+
+
+def test_it_returns_estimators_that_were_not_stacked_or_failed():
+    params = {"cv": SPLITS, "return_estimator": True}
+    with pytest.warns(UserWarning, match=WARNED):
+        one, other = batched_cross_validate(LogisticRegression(), X, Y, **params)["estimator"]
+    assert type(one) is type(other) is LogisticRegression
+    assert (one.coef_ != other.coef_).any()
+    labels = np.where(ROWS < 29, 0, Y)
+    cv = [(ROWS[:20], ROWS[20:]), (ROWS[20:], ROWS[:20])]
+    with pytest.warns(FitFailedWarning):
+        failed, fine = batched_cross_validate(make(), X, labels, **{**params, "cv": cv})["estimator"]
+    assert type(failed) is M
+    with pytest.raises(NotFittedError):
+        failed.predict(X)
+    assert_array_equal(fine.classes_, [0, 1, 2])
+
+
+@pytest.mark.parametrize("cv", [None, SPLITS, ShuffleSplit(3, random_state=0), GroupKFold(2)])
+def test_a_cross_validation_returns_the_rows_of_its_splits(cv):
+    groups = GROUPS if isinstance(cv, GroupKFold) else None
+    params = {"cv": cv, "groups": groups, "return_indices": True}
+    theirs, ours = (f(LINEAR, X, Y, **params) for f in (cross_validate, batched_cross_validate))
+    assert list(ours) == list(theirs)
+    assert list(ours["indices"]) == ["train", "test"]
+    for which, expected in theirs["indices"].items():
+        assert type(ours["indices"][which]) is type(expected)
+        for found, rows in zip(ours["indices"][which], expected, strict=True):
+            assert_array_equal(found, rows)
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2, 3])
+def test_a_cross_validation_prints_what_scikit_learns_prints(verbose, capsys):
+    cross_validate(LINEAR, X, Y, cv=SPLITS, verbose=verbose)
+    theirs = [line for line in lines_of(capsys) if "Parallel" not in line]  # with times
+    batched_cross_validate(LINEAR, X, Y, cv=SPLITS, verbose=verbose)
+    ours = [line for line in lines_of(capsys) if "Parallel" not in line]
+    told = [
+        "Training 2 fits together, 6 model-epochs",
+        "[Stack] END 2 models, up to 3 epochs; ",
+        "Trained 2 fits together; ",
+    ]
+    assert ours == [[], told[::2], told, told][verbose] + theirs
+    assert len(theirs) == (0, 0, 2, 2)[verbose]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"verbose": "much"},
+        {"return_estimator": "yes"},
+        {"return_indices": None},
+        {"return_train_score": 2},
+        {"error_score": "nan"},
+        {"n_jobs": 1.5},
+        {"params": [1]},
+    ],
+)
+def test_a_cross_validation_refuses_what_scikit_learns_refuses_before_it_trains(params, programs):
+    told = []
+    for f in (cross_validate, batched_cross_validate):
+        with pytest.raises(ValueError, match="parameter of") as error:
+            f(LINEAR, X, Y, **params)
+        told.append(str(error.value).replace("batched_", ""))
+    assert told[0] == told[1]
+    assert programs == []
+
+
 # --- processes ----------------------------------------------------------------------------------------
 
 
@@ -1180,3 +1665,18 @@ def test_processes_that_surround_a_cross_validation_do_not_mix_up_its_splits():
         searched = search(make(), RATES, cv=cv, refit=False).fit(X, Y)
     assert_allclose(among["test_score"], alone["test_score"], rtol=1e-12)
     check_same_scores(search(make(), RATES, cv=cv, refit=False).fit(X, Y), searched, rtol=1e-12)
+
+
+@needs_callbacks
+def test_callbacks_are_told_of_epochs_in_processes(tmp_path):
+    grid = {"lr": [0.02, 0.05], "alpha": [0.5, 2.0]}
+    one, _ = recorded(make(), grid, refit=False)
+    two, _ = recorded(make(), grid, Filed(tmp_path / "told"), n_jobs=2, refit=False)
+    check_same_scores(one, two, rtol=1e-12)
+    events = [tuple(json.loads(line)) for line in (tmp_path / "told").read_text().splitlines()]
+    epochs = [k for when, name, k in events if (when, name) == ("end", "model-epochs")]
+    assert sorted(epochs) == list(range(24))
+    assert [event for event in events if event[1] == "stacked-training"] == [
+        ("begin", "stacked-training", 0), ("end", "stacked-training", 0),
+    ]  # fmt: skip
+    assert events.index(("end", "stacked-training", 0)) == 2 + 2 * 24

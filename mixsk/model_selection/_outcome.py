@@ -58,10 +58,25 @@ class Outcome:
 
 @dataclass
 class Model:
-    """What a fitted classifier can be made of: one model's weights, and the preparation that it shares."""
+    """What a fitted classifier can be made of: one model's weights, and the preparation that it shares.
+
+    Attributes
+    ----------
+    classifier, prepared : classifier
+        With the model's own parameters, and with what preparing has learnt.
+    trained : dict
+        What training has added to the latter.
+    weights, aux : dict of ndarray of shape (M, ...)
+        Of all models of the program.
+    number : int
+        Which of them this is.
+    epochs : list of dict
+        The program's history, as far as the model has come.
+    """
 
     classifier: Any
     prepared: Any
+    trained: dict[str, Any]
     weights: dict[str, np.ndarray]
     aux: dict[str, np.ndarray]
     number: int
@@ -73,7 +88,7 @@ class Model:
         params = clf.get_params(deep=False)
         learnt = {name: value for name, value in vars(self.prepared).items() if name not in params}
         own = slice(self.number, self.number + 1)
-        state = vars(clf) | learnt
+        state = vars(clf) | learnt | self.trained
         state |= {"_fitted_params": params, "_epochs": self.epochs}
         state["_weights"] = {name: value[own] for name, value in self.weights.items()}
         state["_aux_weights"] = {name: value[own] for name, value in self.aux.items()}

@@ -6,6 +6,8 @@ scikit-learn's own search then does all that is its own: splits, scorers, error 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import nullcontext
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,8 @@ class Replay(CallbackSupportMixin, BaseEstimator):
     def __init__(self, estimator: Any, queue: deque[Outcome | None]) -> None:
         self.estimator = estimator
         self.queue = queue
+        if hasattr(estimator, "_metadata_request"):  # scikit-learn 1.6 looks here for what score takes
+            self._metadata_request = estimator._metadata_request
 
     def __sklearn_clone__(self) -> Replay:
         return Replay(clone(self.estimator), self.queue)
@@ -46,12 +50,12 @@ class Replay(CallbackSupportMixin, BaseEstimator):
 
     def __getattr__(self, name: str) -> Any:
         if "outcome_" in vars(self) and not name.startswith("__") and name != "real_":
-            return getattr(self._real(), name)
+            return getattr(self.real(), name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __getitem__(self, step: Any) -> Any:
         """A step of a pipeline, fitted."""
-        return self._real()[step]
+        return self.real()[step]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of what it stands for."""
@@ -67,7 +71,9 @@ class Replay(CallbackSupportMixin, BaseEstimator):
         """Take the next outcome, raise its error, or fit."""
         self.outcome_ = self.queue.popleft() if self.queue else None
         if self.outcome_ is None:
-            self.estimator.fit(X, y, **fit_params)
+            context = vars(self).get("_parent_callback_ctx")  # where a search of scikit-learn 1.9 fits it
+            with nullcontext() if context is None else context.propagate_callback_context(self.estimator):
+                self.estimator.fit(X, y, **fit_params)
         elif self.outcome_.error is not None:
             raise self.outcome_.error.with_traceback(None)
         else:
@@ -77,17 +83,17 @@ class Replay(CallbackSupportMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the test rows, or of the rows of `fit`, as they are known; of others, computed."""
         known = self._known(X)
-        return np.asarray(self._real().predict_proba(X)) if known is None else known
+        return np.asarray(self.real().predict_proba(X)) if known is None else known
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of probabilities, also where those underflow."""
-        return np.asarray(self._real().predict_log_proba(X))
+        return np.asarray(self.real().predict_log_proba(X))
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class."""
         known = self._known(X)
         if known is None:
-            return np.asarray(self._real().predict(X))
+            return np.asarray(self.real().predict(X))
         return np.asarray(self.classes_)[known.argmax(1)]
 
     def _known(self, X: Any) -> np.ndarray | None:
@@ -100,18 +106,21 @@ class Replay(CallbackSupportMixin, BaseEstimator):
                 return np.asarray(found)
         return None
 
-    def _real(self) -> Any:
-        """The fitted estimator, made from the program's weights where it is asked for."""
-        if self.outcome_ is None:
+    def real(self) -> Any:
+        """The fitted estimator, made from the program's weights where it is asked for.
+
+        Returns
+        -------
+        estimator
+            Not fitted if the fit failed.
+        """
+        if self.outcome_ is None or self.outcome_.model is None:  # fitted as it is, or failed
             return self.estimator
         if "real_" not in vars(self):
-            assert self.outcome_.model is not None
-            fitted = self.outcome_.model.fitted()
-            self.real_ = self.estimator
+            self.real_ = self.outcome_.model.fitted()
             if isinstance(self.estimator, Pipeline):
-                self.real_ = Pipeline([*self.outcome_.before, (self.estimator.steps[-1][0], fitted)])
-            else:
-                self.real_ = fitted
+                steps = [*self.outcome_.before, (self.estimator.steps[-1][0], self.real_)]
+                self.real_ = copy(self.estimator).set_params(steps=steps)
         return self.real_
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
+from sklearn.model_selection import (
+    GridSearchCV,
+    ParameterGrid,
+    ParameterSampler,
+    RandomizedSearchCV,
+    check_cv,
+)
 from sklearn.utils import indexable
 
 from mixsk.model_selection._plan import outcomes
+from mixsk.model_selection._progress import Evaluations, stacked_training
 from mixsk.model_selection._replay import Replay
 
 
@@ -37,6 +46,8 @@ class _Batched:
     scoring: Any
     n_jobs: int | None
     return_train_score: bool
+    verbose: int
+    _candidates: Callable[[], Iterable[dict[str, Any]]]  # the settings to try
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Run the search.
@@ -77,7 +88,8 @@ class _Batched:
             del self._batch, self._queue, self._seconds, self._told
         if told is not None:
             warnings.warn(told, stacklevel=2)
-        self._checked_cv_orig = splitter
+        if hasattr(self, "_checked_cv_orig"):  # from scikit-learn 1.9
+            self._checked_cv_orig = splitter
         if self.scoring is None:  # the estimator's own score, which was asked of the stand-in
             self.scorer_ = check_scoring(self.estimator)
         return self
@@ -90,27 +102,39 @@ class _Batched:
         results["std_fit_time"] = np.where(stacked, 0.0, results["std_fit_time"])
         return results
 
+    def _init_callback_context(self, *args: Any, max_subtasks: int = 0, **kwargs: Any) -> Any:
+        """scikit-learn's tasks, and one more: the training."""
+        return super()._init_callback_context(  # type: ignore[misc]
+            *args, max_subtasks=max_subtasks + 1, **kwargs
+        )
+
     def _run_search(self, evaluate_candidates: Any, callback_ctx: Any = None) -> None:
-        def train_first(candidate_params: Any, *args: Any, **kwargs: Any) -> Any:
-            candidates = list(candidate_params)
-            self._train(candidates)
-            return evaluate_candidates(candidates, *args, **kwargs)
+        candidates = list(self._candidates())
+        stacked = self._train(candidates, callback_ctx)
+        if callback_ctx is None:  # scikit-learn < 1.9
+            evaluate_candidates(candidates)
+            return
+        context = callback_ctx.subcontext(
+            task_name="search", max_subtasks=len(stacked), sequential_subtasks=False
+        ).call_on_fit_task_begin(estimator=self)
+        evaluate_candidates(candidates, callback_ctx=Evaluations(context, stacked))
+        context.call_on_fit_task_end(estimator=self)
 
-        context = {} if callback_ctx is None else {"callback_ctx": callback_ctx}  # from scikit-learn 1.9
-        super()._run_search(train_first, **context)  # type: ignore[misc]
-
-    def _train(self, candidates: list[dict[str, Any]]) -> None:
+    def _train(self, candidates: list[dict[str, Any]], callback_ctx: Any) -> list[bool]:
+        """Fill the queue; tell which of the fits are stacked."""
         rows, labels, splits, fit_params, given = self._batch
         estimators = [
             clone(given["estimator"]).set_params(**clone(params, safe=False)) for params in candidates
         ]
+        progress = partial(stacked_training, parent=callback_ctx, search=self, verbose=self.verbose)
         queue, seconds, self._told = outcomes(
-            estimators, rows, labels, splits, fit_params, self.return_train_score, given["n_jobs"]
+            estimators, rows, labels, splits, fit_params, self.return_train_score, given["n_jobs"], progress
         )
-        n = len(splits)
-        stacked = [queue[c * n] is not None for c in range(len(candidates))]
-        self._seconds += [seconds if yes else np.nan for yes in stacked]
+        stacked = [outcome is not None for outcome in queue]
+        of_candidates = stacked[:: max(1, len(splits))]  # without splits scikit-learn says what is wrong
+        self._seconds += [seconds if yes else np.nan for yes in of_candidates]
         self._queue.extend(queue)
+        return stacked
 
 
 class BatchedGridSearchCV(_Batched, GridSearchCV):
@@ -141,7 +165,8 @@ class BatchedGridSearchCV(_Batched, GridSearchCV):
     cv : int, splitter or iterable, default=None
         None is 5 stratified folds.
     verbose : int, default=0
-        How much scikit-learn prints while it scores.
+        From 1 on, what is trained together and how long it took, before what scikit-learn prints while it
+        scores; from 2 on also a line for each program.
     pre_dispatch : int or str, default="2*n_jobs"
         Not used: it is scikit-learn's, for fits one by one.
     error_score : "raise" or number, default=nan
@@ -154,6 +179,16 @@ class BatchedGridSearchCV(_Batched, GridSearchCV):
     BatchedRandomizedSearchCV : The same over sampled candidates.
     batched_cross_validate : One candidate over many splits.
 
+    Notes
+    -----
+    Callbacks of scikit-learn 1.9, such as its `ProgressBar`, may be set by `set_callbacks`. They are told
+    of all stacked training as one task of the search, "stacked-training". Its subtasks are model-epochs
+    (models times epochs), each of which ends with its epoch; if there are more than 500, a subtask stands
+    for equally many of them. A model that has stopped early, or failed, has all of its epochs behind it.
+    A callback that answers true at the end of a subtask stops the program that is being trained. The
+    search's other tasks, and the fits of what is not stacked, are told as by scikit-learn's search. With
+    `n_jobs` callbacks are copied to the processes, as they are by scikit-learn's.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -165,6 +200,9 @@ class BatchedGridSearchCV(_Batched, GridSearchCV):
     >>> search.best_params_["lr"], bool(search.best_score_ > 0.9)
     (0.1, True)
     """
+
+    def _candidates(self) -> Iterable[dict[str, Any]]:
+        return ParameterGrid(self.param_grid)
 
 
 class BatchedRandomizedSearchCV(_Batched, RandomizedSearchCV):
@@ -190,7 +228,8 @@ class BatchedRandomizedSearchCV(_Batched, RandomizedSearchCV):
     cv : int, splitter or iterable, default=None
         None is 5 stratified folds.
     verbose : int, default=0
-        How much scikit-learn prints while it scores.
+        From 1 on, what is trained together and how long it took, before what scikit-learn prints while it
+        scores; from 2 on also a line for each program.
     pre_dispatch : int or str, default="2*n_jobs"
         Not used: it is scikit-learn's, for fits one by one.
     random_state : int, RandomState instance or None, default=None
@@ -212,3 +251,6 @@ class BatchedRandomizedSearchCV(_Batched, RandomizedSearchCV):
     >>> bool(search.fit(X, y).best_score_ > 0.85)
     True
     """
+
+    def _candidates(self) -> Iterable[dict[str, Any]]:
+        return ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state)

@@ -19,11 +19,12 @@ from mixsk.classifiers._base import _records
 from mixsk.classifiers._network import _prefixed, make_backbone
 from mixsk.classifiers._prepare import DROPOUT
 from mixsk.engine import Plan
-from mixsk.engine.iterator import batch_slots
+from mixsk.engine.iterator import TrainingBatches, batch_slots
 from mixsk.engine.optimizer import STACKED
 from mixsk.engine.stack import PerSource, Source, StackedBatches, StackedNet, StackedRows
 from mixsk.model_selection._group import OF_A_DRAW, key, merged, plain, split
 from mixsk.model_selection._outcome import Fold, Model, Outcome
+from mixsk.model_selection._progress import Progress
 from mixsk.rules import Recipe, Sizes, State
 from mixsk.rules.objective import Mixed
 
@@ -49,7 +50,9 @@ class _Prepared:
     before: list[tuple[str, Any]]
 
 
-def train(jobs: Sequence[tuple[Any, int]], folds: Sequence[Fold]) -> list[Outcome]:
+def train(
+    jobs: Sequence[tuple[Any, int]], folds: Sequence[Fold], progress: Progress | None = None
+) -> list[Outcome]:
     """Fit each (estimator, fold) and predict the fold's rows.
 
     Parameters
@@ -57,6 +60,8 @@ def train(jobs: Sequence[tuple[Any, int]], folds: Sequence[Fold]) -> list[Outcom
     jobs : sequence of (estimator, int)
         Unfitted; classifiers of mixsk that may be stacked, or pipelines that end in one.
     folds : sequence of Fold
+    progress : Progress, default=None
+        Told of the epochs.
 
     Returns
     -------
@@ -68,13 +73,16 @@ def train(jobs: Sequence[tuple[Any, int]], folds: Sequence[Fold]) -> list[Outcom
     for number, (estimator, _) in enumerate(jobs):
         groups[key(estimator)].append(number)
     steps = _Steps(folds)
+    progress = progress or Progress()
     with _one_thread():
         for numbers in groups.values():
-            _train_group([(n, *jobs[n]) for n in numbers], steps, outcomes)
+            _train_group([(n, *jobs[n]) for n in numbers], steps, outcomes, progress)
     return outcomes
 
 
-def _train_group(members: list[tuple[int, Any, int]], steps: _Steps, outcomes: list[Outcome]) -> None:
+def _train_group(
+    members: list[tuple[int, Any, int]], steps: _Steps, outcomes: list[Outcome], progress: Progress
+) -> None:
     by_fold: dict[int, list[_Job]] = defaultdict(list)
     for number, estimator, fold in members:
         by_fold[fold].append(_Job(number, split(estimator)[1]))
@@ -87,6 +95,7 @@ def _train_group(members: list[tuple[int, Any, int]], steps: _Steps, outcomes: l
             except Exception as error:
                 for job in alike:
                     outcomes[job.number].error = error
+                progress.count(sum(job.classifier.max_epochs for job in alike))
     shapes: dict[Any, list[_Prepared]] = defaultdict(list)
     for one in prepared:
         n_batches = len(batch_slots(len(one.train), one.classifier.batch_size))
@@ -94,7 +103,7 @@ def _train_group(members: list[tuple[int, Any, int]], steps: _Steps, outcomes: l
         shapes[shape].append(one)
     for same in shapes.values():
         for part in _portions(same):
-            _train_halved(part, outcomes)
+            _train_halved(part, outcomes, progress)
 
 
 def _alike(jobs: list[_Job]) -> dict[Any, list[_Job]]:
@@ -194,12 +203,13 @@ def _bytes_of_a_model(one: _Prepared) -> float:
     return float(one.train.rows.X.element_size() * (6 * weights + 4 * rows * sum(widths)))
 
 
-def _train_halved(prepared: list[_Prepared], outcomes: list[Outcome]) -> None:
+def _train_halved(prepared: list[_Prepared], outcomes: list[Outcome], progress: Progress) -> None:
     """Train a portion; if memory runs out after all, its halves."""
+    n_jobs = sum(len(one.jobs) for one in prepared)
     try:
-        _train_stack(prepared, outcomes)
+        with progress.program(n_jobs, prepared[0].classifier.max_epochs) as callbacks:
+            _train_stack(prepared, outcomes, callbacks)
     except (MemoryError, torch.OutOfMemoryError):
-        n_jobs = sum(len(one.jobs) for one in prepared)
         if n_jobs == 1:
             raise
         if len(prepared) > 1:
@@ -210,10 +220,10 @@ def _train_halved(prepared: list[_Prepared], outcomes: list[Outcome]) -> None:
                 [replace(prepared[0], jobs=part)] for part in (jobs[: n_jobs // 2], jobs[n_jobs // 2 :])
             ]
         for half in halves:
-            _train_halved(half, outcomes)
+            _train_halved(half, outcomes, progress)
 
 
-def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome]) -> None:
+def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome], callbacks: list[Any]) -> None:
     """Train the models of some sources together."""
     jobs = [job for one in prepared for job in one.jobs]
     classifiers = [job.classifier for job in jobs]
@@ -252,6 +262,7 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome]) -> None:
         lr=1.0,
         max_epochs=first.max_epochs,
         verbose=0,
+        callbacks=callbacks,
         device=str(device),
         optimizer__rates=torch.tensor([clf.lr for clf in classifiers], dtype=torch.float64),
         optimizer__decays=torch.tensor([clf.weight_decay for clf in classifiers], dtype=torch.float64),
@@ -261,7 +272,7 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome]) -> None:
         trained.partial_fit((batches, valid), epochs=first.max_epochs)
     if trained.stop_ == "interrupted":  # which skorch keeps to itself
         raise KeyboardInterrupt
-    _report(trained, prepared, counts, outcomes)
+    _report(trained, prepared, sources, outcomes)
 
 
 def _seeds(one: _Prepared) -> tuple[int, int]:
@@ -298,8 +309,11 @@ def _know(recipe: Recipe, recipes: list[Recipe], states: list[State], counts: li
         recipe.target = PerSource([r.target for r in recipes], counts, states)
 
 
-def _report(net: StackedNet, prepared: list[_Prepared], counts: list[int], outcomes: list[Outcome]) -> None:
+def _report(
+    net: StackedNet, prepared: list[_Prepared], sources: list[Source], outcomes: list[Outcome]
+) -> None:
     """Probabilities of each job's rows, or its error."""
+    counts = [source.n_models for source in sources]
     diverged = net.diverged_.tolist()
     weights, aux = (
         {name: value.cpu().numpy() for name, value in module.state_dict().items()}
@@ -327,13 +341,23 @@ def _report(net: StackedNet, prepared: list[_Prepared], counts: list[int], outco
                 )
             else:
                 outcome.classes, outcome.before = one.classifier.classes_, one.before
-                own_history = history[: ends[model]]
-                outcome.model = Model(job.classifier, one.classifier, weights, aux, model, own_history)
+                epochs = history[: ends[model]]
+                learnt = _learnt(sources[s].batches, len(epochs))
+                outcome.model = Model(job.classifier, one.classifier, learnt, weights, aux, model, epochs)
                 outcome.probabilities = [
                     one.evaluate[k] if isinstance(one.evaluate[k], Exception) else found[k][s][g].numpy()
                     for k in range(n_sets)
                 ]
             model += 1
+
+
+def _learnt(batches: TrainingBatches, n_epochs: int) -> dict[str, Any]:
+    """What a lone fit, its only call so far, would know after its training besides the weights."""
+    recipe = batches.recipe
+    learnt = {"_class_counts": recipe.state.class_counts.cpu().numpy()}
+    if hasattr(recipe.label, "density_"):
+        learnt["density_"] = recipe.label.density_
+    return learnt | {"_calls": 1, "_steps": len(batches) * n_epochs}
 
 
 @contextmanager
