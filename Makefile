@@ -19,7 +19,7 @@ help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 test: lint  ## lint, tests, doctests
-	$(VENV)/bin/python -m pytest -n $(WORKERS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup
 
 bench: $(VENV)/.ready  ## the benchmark on tables that need no network
 	$(VENV)/bin/mixsk bench run --suite builtin
@@ -31,7 +31,7 @@ lint: $(VENV)/.ready  ## ruff and mypy
 
 # Without doctests: numpy 2 prints scalars in another way than numpy 1.
 test-oldest: $(OLDEST)/.ready  ## the tests on the oldest versions that pyproject.toml allows
-	$(OLDEST)/bin/python -m pytest -n $(WORKERS) tests
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist loadgroup tests
 
 clean:  ## remove the environments and all that tools leave behind
 	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

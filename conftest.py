@@ -1,6 +1,7 @@
 """Settings of the test process; here, not in tests/, because the doctests of mixsk/ need them too."""
 
 import os
+import signal
 
 os.environ["MPLBACKEND"] = "Agg"
 
@@ -16,3 +17,13 @@ torch.set_num_threads(1)
 def doctest_names(doctest_namespace):
     """Let examples of batch functions use np and torch without importing them."""
     doctest_namespace.update(np=np, torch=torch)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Let SIGINT interrupt: workers of pytest-xdist and a shell's background jobs ignore it, and so would
+    what tests start.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

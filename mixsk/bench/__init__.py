@@ -1,18 +1,20 @@
-"""`mixsk bench`: compare methods by cross-validation over a suite of tables."""
+"""`mixsk bench`: compare methods over suites of tables, resumably, on a laptop or a cluster."""
 
-from mixsk.bench.methods import METHODS, Method
-from mixsk.bench.results import mean_ranks, summarise, table_means
-from mixsk.bench.runner import plan, run
-from mixsk.bench.suite import Suite, read_suite
+from importlib import import_module
 
-__all__ = [
-    "METHODS",
-    "Method",
-    "Suite",
-    "mean_ranks",
-    "plan",
-    "read_suite",
-    "run",
-    "summarise",
-    "table_means",
-]
+_WHERE = {
+    "methods": ["METHODS", "Method", "load_methods"],
+    "protocol": ["Protocol"],
+    "results": ["mean_ranks", "read_results", "summarise", "table_means"],
+    "status": ["Status", "read_status"],
+    "suite": ["Suite", "read_suite"],
+}
+_MODULES = {name: module for module, names in _WHERE.items() for name in names}
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name):
+    """Import a module when something of it is asked for: the commands need one or two each."""
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

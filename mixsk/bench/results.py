@@ -1,80 +1,56 @@
-"""What comes out of a benchmark: a CSV with one row per cell, and the comparison of the methods."""
-
-import csv
-import os
-from pathlib import Path
+"""The comparison of the methods of a benchmark."""
 
 import pandas as pd
 from scipy.stats import rankdata
 
-from mixsk.bench.runner import COLUMNS
+FOLD = ["table", "repeat", "fold", "seed"]  # what all methods of a comparison share
 
 
-class ResultFile:
-    """A CSV that keeps each row from the moment it is added and takes its name when it is closed.
-
-    Until then the rows lie in "NAME.partial" beside it: an earlier result stays until there is a new one, and
-    a run that is killed leaves what it had finished.
+def read_results(folder):
+    """Read the results of a run, also of one that is under way.
 
     Parameters
     ----------
-    path : str or Path
-        A file ending in ".csv", or a folder, which is made if it is missing and gets a "results.csv". The
-        folder around either must exist.
+    folder : str or Path
+        As given to `mixsk bench run --out`.
+
+    Returns
+    -------
+    frame : DataFrame
+        One row for each cell that has ended. `status` is "ok", "failed" (an exception, whose traceback is in
+        `error`), "crashed" (its process died), "timeout" or "memory"; the scores of all but "ok" are NaN.
 
     Raises
     ------
     ValueError
-        If no file can be written there, or one is there that is not the result of a benchmark.
+        If it is not the folder of a run.
+    ImportError
+        If pyarrow, of the extra `bench`, is not installed.
+
+    Examples
+    --------
+    >>> read_results("runs/builtin").groupby("method")["accuracy"].mean()  # doctest: +SKIP
     """
+    from mixsk.bench.store import Run  # not above: the comparison itself does not need pyarrow
 
-    def __init__(self, path):
-        path = Path(path)
-        if not path.parent.is_dir():
-            raise ValueError(f"cannot write results to {path}: make the folder {path.parent} first.")
-        try:
-            if path.suffix != ".csv":
-                path.mkdir(exist_ok=True)
-                path = path / "results.csv"
-            if path.exists() and not _is_result(path):
-                raise ValueError(f"{path} exists and is not the result of a benchmark; choose another name.")
-            self._partial = path.with_name(path.name + ".partial")
-            self._write(dict(zip(COLUMNS, COLUMNS, strict=True)), mode="w")
-        except OSError as error:
-            raise ValueError(f"cannot write results to {path}: {error.strerror}.") from error
-        self.path = path
-        self._rows = {}
-
-    def add(self, number, row):
-        """Write a row; `number` is its place in the closed file."""
-        self._rows[number] = row
-        self._write(row, mode="a")
-
-    def close(self):
-        """Put the rows in order under the file's name; return them as a DataFrame."""
-        frame = pd.DataFrame([self._rows[number] for number in sorted(self._rows)], columns=COLUMNS)
-        frame.to_csv(self._partial, index=False, lineterminator="\n")
-        os.replace(self._partial, self.path)
-        return frame
-
-    def _write(self, row, mode):
-        with self._partial.open(mode, encoding="utf-8", newline="") as file:
-            csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
+    run = Run(folder)
+    run.settings()  # or an error
+    return run.results()
 
 
 def complete_folds(frame):
-    """Return the rows of the folds that every method has reached: all, unless the run was interrupted."""
-    reached = frame.groupby(["table", "repeat", "fold"])["method"].transform("nunique")
+    """Return the rows of the folds that every method has reached: all, unless the run has not ended."""
+    reached = frame.groupby(FOLD)["method"].transform("nunique")
     return frame[reached == frame["method"].nunique()]
 
 
 def table_means(frame, score):
-    """Average a score over the folds of each table.
+    """Average a score over the folds and seeds of each table.
 
     Parameters
     ----------
     frame : DataFrame
-        Rows with the columns of a result file.
+        Rows of `mixsk.bench.read_results`.
     score : str
         The column to average, such as "accuracy".
 
@@ -82,12 +58,12 @@ def table_means(frame, score):
     -------
     means : DataFrame of shape (n_tables, n_methods)
         NaN where a cell failed: the mean of the other folds would not compare with other methods' means.
-        Folds that not every method has reached (the run was interrupted) are left out.
+        Folds that not every method has reached (the run has not ended) are left out.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> frame = pd.DataFrame({"table": "iris", "repeat": 0, "fold": [0, 1], "method": "mixup"})
+    >>> frame = pd.DataFrame({"table": "iris", "repeat": 0, "fold": [0, 1], "seed": 0, "method": "mixup"})
     >>> table_means(frame.assign(accuracy=[0.9, 1.0]), "accuracy")
     method  mixup
     table
@@ -130,7 +106,7 @@ def summarise(frame):
     Parameters
     ----------
     frame : DataFrame
-        Rows with the columns of a result file.
+        Rows of `mixsk.bench.read_results`.
 
     Returns
     -------
@@ -146,12 +122,7 @@ def summarise(frame):
             "fit_seconds": table_means(frame, "fit_seconds").mean(),
             "accuracy_rank": mean_ranks(accuracy, higher_is_better=True),
             "log_loss_rank": mean_ranks(log_loss, higher_is_better=False),
-            "failed": (frame["status"] == "failed").groupby(frame["method"]).sum(),
+            "failed": (frame["status"] != "ok").groupby(frame["method"]).sum(),
         }
     )
     return summary.sort_values("log_loss_rank", kind="stable")
-
-
-def _is_result(path):
-    with path.open("rb") as file:
-        return file.readline().decode(errors="replace").strip() == ",".join(COLUMNS)

@@ -1,224 +1,271 @@
-"""Run a benchmark: every table x method x fold is one cell, and every cell gives one row of results.
+"""Run a benchmark into a folder: what is there already is kept, all else is run."""
 
-Cells run in one process per core with one thread each: on tables of this size more threads only get in each
-other's way. A cell that fails is a row with its traceback; the others go on.
-"""
+import os
+import platform
+import shutil
+from dataclasses import asdict, replace
 
-import json
-import time
-import traceback
-import warnings
-from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from mixsk.bench.cell import can_be_stacked
+from mixsk.bench.engine import Job, execute
+from mixsk.bench.plan import Cell, splits_of
+from mixsk.bench.store import TABLES
 
-import numpy as np
-import torch
-from joblib import Parallel, delayed, parallel_config
-from sklearn.metrics import accuracy_score, log_loss
-from sklearn.model_selection import RepeatedStratifiedKFold
-from threadpoolctl import threadpool_limits
-
-from mixsk.bench.methods import Method
-from mixsk.datasets import make_moons
-
-COLUMNS = [
-    *("suite", "table", "method", "repeat", "fold", "seed", "n_train", "n_test"),
-    *("accuracy", "log_loss", "fit_seconds", "predict_seconds"),
-    *("params", "mixsk_version", "torch_version", "sklearn_version", "status", "error", "warnings"),
-]
+FREEZE, RUN = "mixsk.bench.cell:freeze_table", "mixsk.bench.cell:run_cells"
 
 
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One method, to be fitted on the training rows of one fold of one table and judged on its test rows."""
-
-    names: dict  # suite, table, method, repeat, fold, seed: what the result's row begins with
-    method: Method
-    X: object
-    y: np.ndarray
-    train: np.ndarray  # row numbers
-    test: np.ndarray
+class UnwritableError(OSError):
+    """Results cannot be written: the disk is full, for instance."""
 
 
-def plan(suite, methods, *, folds=5, repeats=1, seed=0):
-    """Load the tables of a suite, split them and list the cells to run.
+def describe(suite, methods, protocol, *, seeds=1, **overrides):
+    """Return the settings of a run, but for its tables: what `begin` needs.
 
     Parameters
     ----------
     suite : Suite
-        The tables.
     methods : dict of str to Method
-        What to compare.
-    folds, repeats : int, default=5 and 1
-        Repeated stratified k-fold cross-validation: `folds` >= 2 parts, `repeats` >= 1 times. A table with
-        official splits has those.
-    seed : int, default=0
-        Seed of the splits and of every estimator. The splits depend on the table and the seed alone.
-
-    Returns
-    -------
-    cells : list of Cell
-        In the order table, repeat, fold, method, so that a run that is interrupted has compared all methods
-        on the same folds.
+    protocol : Protocol
+    seeds : int, default=1
+        How many of each fit, with the seeds `protocol.seed`, `protocol.seed + 1`, ...
+    **overrides
+        Parameters for every estimator that has them, such as `max_epochs=10`; None is left out.
 
     Raises
     ------
     ValueError
-        If a table cannot be loaded or be split into so many folds.
+        If a method cannot be built so: what it needs is not installed, or not for this network.
     """
-    cells = []
-    for table, load in suite.tables.items():
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    for name, method in methods.items():
         try:
-            X, y = load()
-            if table in suite.splits:
-                splits = suite.splits[table]()
-            else:
-                cv = RepeatedStratifiedKFold(n_splits=folds, n_repeats=repeats, random_state=seed)
-                splits = {divmod(i, folds): pair for i, pair in enumerate(cv.split(X, y))}
+            method.build(**overrides)
         except Exception as error:
-            raise ValueError(f"suite {suite.name}, table {table}: {error}") from error
-        for (repeat, fold), (train, test) in splits.items():
-            for name, method in methods.items():
-                names = {"suite": suite.name, "table": table, "method": name}
-                names |= {"repeat": repeat, "fold": fold, "seed": seed}
-                cells.append(Cell(names, method, X, np.asarray(y), train, test))
-    return cells
+            raise ValueError(f"method {name} cannot be built: {error}") from error
+    return {
+        "suite": {
+            "name": suite.name,
+            "source": suite.source,
+            "digest": suite.digest,
+            "parity": suite.options["parity"],
+            "options": suite.options,
+            "tables": list(suite.tables),
+        },
+        "protocol": asdict(protocol),
+        "seeds": seeds,
+        "overrides": overrides,
+        "methods": {
+            name: {
+                "source": method.source,
+                "is": method.describe(searches=protocol.searches, **overrides),
+            }
+            for name, method in methods.items()
+        },
+    }
 
 
-def run(cells, *, n_jobs=1, **overrides):
-    """Run the cells of `plan` and yield a row as each one finishes.
+def begin(client, run, settings, report=lambda done, total: None):
+    """Make a folder ready: keep its tables, write the settings; return those.
 
     Parameters
     ----------
-    cells : list of Cell
-        What `plan` returns.
-    n_jobs : int, default=1
-        Number of processes. The results do not depend on it, only their order and the seconds do.
-    **overrides
-        Parameters for every estimator that has them, such as `max_epochs=10` or `device="cpu"`.
+    client : distributed.Client
+    run : Run
+    settings : dict
+        From `describe`.
+    report : callable
+        Called with the number of tables that are ready, and of all.
 
-    Yields
+    Returns
+    -------
+    settings : dict
+        With the tables; and with the methods, repeats and seeds that the folder had before.
+
+    Raises
     ------
-    number : int
-        The cell's place in `cells`.
-    row : dict
-        Its keys are `COLUMNS`. `status` is "ok" or "failed"; a failed cell has its traceback in `error` and
-        NaN for its scores.
+    ValueError
+        If the folder holds another run, a worker does not see it, or a table cannot be learnt.
     """
-    waiting = dict(enumerate(cells))
+    settings = merged(run, settings)
+    _check_shared(client, run.folder.absolute())
     try:
-        with parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
-            parallel = Parallel(return_as="generator_unordered", batch_size=1)
-            tasks = (delayed(_run_cell)(number, cell, overrides) for number, cell in enumerate(cells))
-            for number, row in parallel(tasks):
-                del waiting[number]
-                yield number, row
-    except BrokenExecutor as error:
-        # A process was killed (out of memory, say). Nobody knows by which cell, so no open cell has a result.
-        advice = "A process died before the cell had finished; if memory ran out, try fewer jobs."
-        failure = {"status": "failed", "error": f"{error}\n{advice}"}
-        for number, cell in waiting.items():
-            yield number, _row(cell, overrides) | failure
+        settings |= {"tables": _freeze(client, run, settings, report)}
+        for name in settings["tables"]:
+            splits_of(settings, name)
+    except ValueError:
+        if not run.exists:
+            shutil.rmtree(run.folder / TABLES, ignore_errors=True)
+        raise
+    run.begin(settings)
+    return settings
 
 
-def _run_cell(number, cell, overrides):
-    row = _row(cell, overrides)
-    _warm_up(cell.method, overrides)
-    # Collected, not printed: a worker's stderr would break the progress bar.
-    with warnings.catch_warnings(record=True) as caught, _one_thread():
-        warnings.simplefilter("default")
-        try:
-            row |= _judge(cell.method.build(random_state=cell.names["seed"], **overrides), cell)
-        except Exception:
-            row |= {"status": "failed", "error": traceback.format_exc()}
-    messages = dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught)
-    return number, row | {"warnings": "\n".join(messages)}
+def _check_shared(client, folder):
+    """Have no worker that makes a folder of its own, or finds no run in it."""
+    for worker, seen in client.run(os.path.isdir, folder).items():
+        if not seen:
+            raise ValueError(
+                f"Dask worker {worker} has no folder {folder}: choose one that all machines share (--out)."
+            )
 
 
-_warmed_up = set()
+def merged(run, settings):
+    """Return what a folder is to hold: what it holds already, and what a run of these settings adds.
 
-
-def _warm_up(method, overrides):
-    """Fit each class once per process before its seconds count.
-
-    A first fit also pays for what it imports: 0.9 s for a network whose fit on iris takes 0.15 s.
+    Raises
+    ------
+    ValueError
+        If the folder holds another run, or something else.
     """
-    if method.estimator in _warmed_up:
-        return
-    _warmed_up.add(method.estimator)
-    # What goes wrong here goes wrong in the cell too, which reports it.
-    with suppress(Exception), warnings.catch_warnings(), _one_thread():
-        warnings.simplefilter("ignore")
-        method.build(**overrides | {"max_epochs": 1}).fit(*make_moons(20, random_state=0))
+    if run.exists:
+        return _merged(run.folder, run.settings(), settings)
+    if run.folder.exists() and not run.folder.is_dir():
+        raise ValueError(f"{run.folder} is a file and not a folder; choose another.")
+    # Tables alone are what a run leaves that was stopped before it had them all.
+    if run.folder.exists() and any(p.name != TABLES and p.name[0] != "." for p in run.folder.iterdir()):
+        raise ValueError(f"{run.folder} is not empty and not the folder of a run; choose another.")
+    return settings | {"tables": {}}
 
 
-def _judge(estimator, cell):
-    """Fit on the training rows, return scores on the test rows and seconds."""
-    by_row = getattr(cell.X, "iloc", cell.X)
-    X_train, X_test = by_row[cell.train], by_row[cell.test]
-    start = time.perf_counter()
-    estimator.fit(X_train, cell.y[cell.train])
-    fitted = time.perf_counter()
-    proba = estimator.predict_proba(X_test)
-    predicted = time.perf_counter()
-    return {
-        "accuracy": accuracy_score(cell.y[cell.test], estimator.predict(X_test)),
-        "log_loss": _log_loss(cell.y, cell.test, estimator.classes_, proba),
-        "fit_seconds": fitted - start,
-        "predict_seconds": predicted - fitted,
-        "status": "ok",
+def _merged(folder, before, now):
+    same = {"suite": ("name", "digest", "parity"), "protocol": ("name", "folds", "seed", "test_size")}
+    for part, keys in same.items():
+        for key in keys:
+            if before[part][key] != now[part][key]:
+                what = part if key == "name" else f"{part}'s {key}"
+                raise ValueError(
+                    f"{folder} holds another run: its {what} is {before[part][key]!r}, not "
+                    f"{now[part][key]!r}. Choose another folder."
+                )
+    if before["overrides"] != now["overrides"]:
+        raise ValueError(
+            f"{folder} holds a run with the options {before['overrides']}, not {now['overrides']}. Choose "
+            "another folder."
+        )
+    for name, method in now["methods"].items():
+        known = before["methods"].get(name, method)["is"]
+        if known != method["is"]:
+            raise ValueError(
+                f"{folder} holds results of another method {name}: {known}, not {method['is']}. Choose "
+                "another folder, or another name."
+            )
+    protocol = now["protocol"] | {"repeats": max(before["protocol"]["repeats"], now["protocol"]["repeats"])}
+    return now | {
+        "protocol": protocol,
+        "seeds": max(before["seeds"], now["seeds"]),
+        "methods": before["methods"] | now["methods"],
+        "tables": before["tables"],
     }
 
 
-def _log_loss(y, test, classes, proba):
-    """Log loss over all classes of the table: one that the training rows lack has probability 0.
+def _freeze(client, run, settings, report):
+    """Keep the tables that the folder has not; return what is known of all."""
+    suite, names, known = settings["suite"], settings["suite"]["tables"], settings["tables"]
+    todo = [name for name in names if name not in known or run.table(name) is None]
+    report(len(names) - len(todo), len(names))
+    arguments = (str(run.folder.absolute()), suite["source"])  # a worker may be in another folder
+    jobs = [Job(FREEZE, (*arguments, name, suite["options"])) for name in todo]
+    infos, refused = dict(known), {}
+    for number, (job, outcome) in enumerate(execute(client, jobs), start=len(names) - len(todo) + 1):
+        name = job.args[2]
+        info = outcome.value if outcome.status == "ok" else {"refused": f"{outcome.status}: {outcome.error}"}
+        if "refused" in info:
+            refused[name] = info["refused"]
+        elif name in known and info["fingerprint"] != known[name]["fingerprint"]:
+            refused[name] = "it is no longer the table that this run began with; choose another folder."
+        infos[name] = info
+        report(number, len(names))
+    if refused:
+        lines = "\n".join(f"  {name}: {refused[name]}" for name in names if name in refused)
+        raise ValueError(f"{len(refused)} of {len(names)} tables of {suite['name']} cannot be used:\n{lines}")
+    return {name: infos[name] for name in names}
 
-    In float64 for every method: scikit-learn clips at the precision of what it is given, so a probability of
-    0 would cost 16 nats from a method that answers in float32 and 36 nats from one that answers in float64.
+
+def jobs_of(folder, cells, left, methods, overrides, *, apart=False, shard=(1, 1)):
+    """Put cells into jobs: the folds of a repeat and seed together, where the classifier can be stacked.
+
+    What is trained together, and in which shard, depends on all `cells` and not on those that are `left`: so
+    a run that was interrupted ends with the numbers of one that was not, which rounding would change, and
+    shards that begin at different times leave nothing out.
+
+    Parameters
+    ----------
+    folder : Path
+    cells : list of Cell
+        All of the run.
+    left : set of Cell
+        Those without a result.
+    methods : dict of str to Method
+    overrides : dict
+    apart : bool, default=False
+        Train each cell by itself.
+    shard : (int, int), default=(1, 1)
+        I and N: every N-th job from the I-th on, which counts from 1.
+
+    Returns
+    -------
+    jobs : list of Job
     """
-    if not np.isfinite(proba).all():
-        raise ValueError("predict_proba returned values that are not finite")
-    all_classes = np.unique(y)
-    full = np.zeros((len(test), len(all_classes)))
-    full[:, np.searchsorted(all_classes, classes)] = proba
-    return log_loss(y[test], full / full.sum(axis=1, keepdims=True), labels=all_classes)
-
-
-def _row(cell, overrides):
-    """Return what is known of a cell before it runs."""
-    try:
-        settings = cell.method.settings(random_state=cell.names["seed"], **overrides)
-    except Exception:  # the class cannot be imported or built; running the cell reports why
-        settings = cell.method.params
-    return dict.fromkeys(COLUMNS) | {
-        **cell.names,
-        "n_train": len(cell.train),
-        "n_test": len(cell.test),
-        **dict.fromkeys(["accuracy", "log_loss", "fit_seconds", "predict_seconds"], np.nan),
-        "params": json.dumps(settings, default=repr),
-        "mixsk_version": _version("mixsk"),
-        "torch_version": _version("torch"),
-        "sklearn_version": _version("scikit-learn"),
-        "error": "",
-        "warnings": "",
+    stacked = {
+        name: not apart and can_be_stacked(method.build(**overrides)) for name, method in methods.items()
     }
+    groups = {}
+    for cell in cells:
+        together = (cell.table, cell.method, cell.repeat, cell.seed) if stacked[cell.method] else cell
+        groups.setdefault(together, []).append(cell)
+    number, of = shard
+    where = str(folder.absolute())  # a worker may be in another folder
+    return [
+        Job(RUN, (where, group[0].table, group[0].method), tuple(tuple(cell[2:]) for cell in group))
+        for group in list(groups.values())[number - 1 :: of]
+        if not left.isdisjoint(group)
+    ]
 
 
-def _version(package):
+def run_jobs(client, run, jobs, settings, **options):
+    """Run jobs and yield (cell, status) as each cell has ended.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    run : Run
+    jobs : list of Job
+    settings : dict
+        From `begin`.
+    **options
+        Of `execute`.
+
+    Raises
+    ------
+    UnwritableError
+        If a result cannot be written.
+    ConnectionError
+        If Dask's scheduler is lost.
+    """
+    for job, outcome in execute(client, jobs, **options):
+        if outcome.status == "lost":  # the process died with its keeper: that is our affair
+            outcome = replace(outcome, status="crashed")
+        cells = [Cell(*job.args[1:], *numbers) for numbers in job.cells]
+        report = outcome.value if outcome.status == "ok" else {}
+        if "unwritable" in report:
+            raise UnwritableError(report["unwritable"])
+        statuses = report.get("statuses")
+        if statuses is None:  # no result was written, and nobody else is left to do it
+            statuses = [outcome.status] * len(cells)
+            for cell in cells:
+                _write_failure(run, cell, settings, outcome, len(cells))
+        yield from zip(cells, statuses, strict=True)
+
+
+def _write_failure(run, cell, settings, outcome, together):
+    table = settings["tables"][cell.table]
+    row = {"suite": settings["suite"]["name"], "protocol": settings["protocol"]["name"]}
+    row |= {"status": outcome.status, "error": outcome.error, "warnings": "", "together": together}
+    row |= {
+        "fit_seconds": outcome.seconds / together,
+        "peak_mb": outcome.peak_mb,
+        "n_classes": table["classes"],
+    }
     try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-@contextmanager
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(threads)
+        run.write(cell, row | {"host": platform.node()})
+    except OSError as error:
+        raise UnwritableError(f"{run.folder}: {error.strerror or error}") from error

@@ -28,6 +28,7 @@ import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from importlib.resources import files
 from inspect import signature
 from pathlib import Path
@@ -57,6 +58,12 @@ class Suite:
         `mixsk.datasets.load_openml_task` does: a dict of (repeat, fold) to (train, test).
     dataset_ids, task_ids : list of int, default=[]
         The OpenML datasets and tasks among the tables, for `mixsk.datasets.openml.fetch`.
+    source : str, default=""
+        What `read_suite` reads it from again, in another process and another folder.
+    digest : str, default=""
+        Hexadecimal digits that a suite of another content would not have.
+    options : dict, default={}
+        The keyword arguments of `read_suite`.
     """
 
     name: str
@@ -64,6 +71,9 @@ class Suite:
     splits: dict = field(default_factory=dict)
     dataset_ids: list = field(default_factory=list)
     task_ids: list = field(default_factory=list)
+    source: str = ""
+    digest: str = ""
+    options: dict = field(default_factory=dict)
 
 
 def suite_names():
@@ -106,14 +116,26 @@ def read_suite(name, *, cache_dir=None, offline=False, parity=False):
     path = Path(name)
     if path.suffix != ".toml":
         check_known("suite", str(name), suite_names())
-        path = SUITE_FOLDER / f"{name}.toml"
+        path, source = SUITE_FOLDER / f"{name}.toml", name
+    else:
+        source = path.absolute()
     try:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"cannot read the suite {name}: {error}") from error
-    suite = Suite(path.name.removesuffix(".toml"), {})
-    openml = {"cache_dir": cache_dir, "offline": offline, "parity": parity}
+    openml = {
+        "cache_dir": None if cache_dir is None else str(cache_dir),
+        "offline": offline,
+        "parity": parity,
+    }
+    suite = Suite(
+        path.name.removesuffix(".toml"),
+        {},
+        source=str(source),
+        digest=sha256(text.encode()).hexdigest()[:16],
+        options=openml,
+    )
     try:
         for table, entry in _entries(content).items():
             with _at(table):
@@ -179,6 +201,8 @@ def _add(suite, table, entry, openml, folder):
     """Add to the suite the table that `entry` describes."""
     params = dict(entry) if isinstance(entry, dict) else {}
     source, *others = [key for key in SOURCES if key in params] or [None]
+    if not 1 <= len(table) <= 60:
+        raise ValueError("a table's name has 1 to 60 characters.")
     if source is None or others:
         ways = ", ".join(f"`{key} = ...`" for key in SOURCES)
         raise ValueError(f"say where the table comes from, by one of {ways}.")

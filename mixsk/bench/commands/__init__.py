@@ -1,0 +1,1 @@
+"""The commands of `mixsk bench`, a module each: `configure(parser)` and `run(args, parser)`."""
