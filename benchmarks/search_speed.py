@@ -173,7 +173,9 @@ def _plot(frame: pd.DataFrame, path: Path) -> None:
         ax.loglog(part[axis], part["seconds"], "o-", label="seconds")
         ax.loglog(part[axis], part["MB"].clip(lower=1), "s--", label="peak memory, MB")
         ax.set_xlabel(axis)
-        ax.grid(alpha=0.3, which="both")
+        ax.set_xticks(list(part[axis]), [str(value) for value in part[axis]])
+        ax.minorticks_off()
+        ax.grid(alpha=0.3)
     axes[0].legend()
     figure.savefig(path, dpi=90)
 
