@@ -322,7 +322,7 @@ def test_status_estimates_the_time_left_from_the_latest_results(run):
 
 def test_status_knows_whether_a_run_or_a_shard_of_one_is_under_way(run):
     assert not read_status(run.folder).running
-    for name in ["run", "2-of-3"]:
+    for name in [None, "2-of-3"]:
         with alone(run.folder, name):
             assert read_status(run.folder).running
         assert not read_status(run.folder).running
@@ -333,8 +333,14 @@ def test_a_second_run_is_told_who_has_the_folder(tmp_path):
         with pytest.raises(ValueError, match=rf"is in use by another run \(process {os.getpid()} on "):
             with alone(tmp_path / "new"):
                 pytest.fail("two have it")
-        with alone(tmp_path / "new", "1-of-2"), alone(tmp_path / "new", "2-of-2"):
-            pass
+        with pytest.raises(ValueError, match="is in use by another run"):
+            with alone(tmp_path / "new", "1-of-2"):
+                pytest.fail("a shard of a run that is under way")
+    with alone(tmp_path / "new", "1-of-2"), alone(tmp_path / "new", "2-of-2"):
+        for name in [None, "1-of-2"]:
+            with pytest.raises(ValueError, match="is in use by another run"):
+                with alone(tmp_path / "new", name):
+                    pytest.fail("two have it")
     with alone(tmp_path / "new"):
         pass
 

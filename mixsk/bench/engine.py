@@ -133,7 +133,8 @@ def execute(client, jobs, *, time_limit=None, memory_limit=None, resources=None,
     time_limit : float or None, default=None
         Seconds for one cell; a job of several has as many times as much.
     memory_limit : int or None, default=None
-        Bytes for one process. None: an equal part of the machine's memory for each of the worker's threads.
+        Bytes for one process. None: for each thread of a worker an equal part of the worker's memory, or of
+        the machine's if the worker has no limit.
     resources : dict or None, default=None
         Of Dask, that a job needs.
     stop : callable, default=lambda: False
@@ -200,7 +201,9 @@ def _outcome(future):
 def call(job, time_limit, memory_limit):
     """Run a job under a keeper; on a worker of Dask."""
     if memory_limit is None:
-        memory_limit = psutil.virtual_memory().total // get_worker().state.nthreads
+        worker = get_worker()
+        memory = worker.memory_manager.memory_limit or psutil.virtual_memory().total
+        memory_limit = memory // worker.state.nthreads
     try:
         keeper = _idle.pop()
     except IndexError:

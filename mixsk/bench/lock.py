@@ -10,8 +10,14 @@ LOCK = ".lock-"
 
 
 @contextmanager
-def alone(folder, name="run"):
+def alone(folder, shard=None):
     """Hold the lock of a folder, or of one shard of it, so that no cell is run twice at the same time.
+
+    Parameters
+    ----------
+    folder : str or Path
+    shard : str or None, default=None
+        The shard's name. Shards share a folder with each other, and with nobody else.
 
     Raises
     ------
@@ -20,9 +26,19 @@ def alone(folder, name="run"):
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    if shard is None:
+        with _locked(folder, "run", fcntl.LOCK_EX):
+            yield
+    else:
+        with _locked(folder, "run", fcntl.LOCK_SH), _locked(folder, shard, fcntl.LOCK_EX):
+            yield
+
+
+@contextmanager
+def _locked(folder, name, kind):
     with (folder / f"{LOCK}{name}").open("a+") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
             raise ValueError(

@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from mixsk.bench import runner
@@ -73,6 +74,8 @@ def run(args, parser):
     methods, left_out = _for_network(methods, args.module, asked=args.methods not in ("all", None))
     protocol = Protocol(args.protocol, args.folds, args.repeats, args.seed, args.test_size)
     seeds = args.seeds or (5 if args.protocol == "paper" else 1)
+    if _on_gpu(args) and args.scheduler is None and not torch.cuda.is_available():
+        parser.error(f"--device {args.device}: torch sees no GPU here; use --device cpu.")
     if args.seed + max(seeds, args.repeats) > 2**32:
         parser.error(f"--seed {args.seed}: seeds, those of repeats too, have to be below 2**32.")
     overrides = {"module": args.module, "max_epochs": args.max_epochs, "device": args.device}
@@ -81,7 +84,7 @@ def run(args, parser):
     runner.merged(run, settings)  # or an error, before anything is started
     number, shards = args.shard
     with (
-        alone(run.folder, "run" if shards == 1 else f"{number}-of-{shards}"),
+        alone(run.folder, None if shards == 1 else f"{number}-of-{shards}"),
         cluster(args.jobs, args.scheduler, n_gpus=_on_gpu(args)) as client,
     ):
         with counting("tables ready") as report:
