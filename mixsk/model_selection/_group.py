@@ -75,7 +75,7 @@ def plain(value: Any) -> Any:
         return type(value), sorted((k, plain(v)) for k, v in value.get_params(deep=False).items())
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     return value if isinstance(value, (str, int, float, bool, type(None), type, dict)) else id(value)
 
