@@ -20,8 +20,8 @@ INTERNAL = ("mixsk.backbones.", "mixsk.engine.")
 
 
 def public_names():
-    """Names that mixsk and its subpackages export, each once, as "module.name"."""
-    packages = ["mixsk", *(f"mixsk.{m.name}" for m in pkgutil.iter_modules(mixsk.__path__) if m.ispkg)]
+    """Names that mixsk and what is directly in it export, each once, as "module.name"."""
+    packages = ["mixsk", *(f"mixsk.{m.name}" for m in pkgutil.iter_modules(mixsk.__path__))]
     names = {}
     for package in map(importlib.import_module, packages):
         for name in getattr(package, "__all__", ()):

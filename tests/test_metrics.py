@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from numpydoc.validate import validate
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.metrics import brier_score_loss, make_scorer
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -373,13 +372,3 @@ def test_bins_are_a_whole_number_from_1(n_bins):
     words = re.escape("'n_bins' parameter of expected_calibration_error must be an int in the range [1, inf)")
     with pytest.raises(ValueError, match=words):
         expected_calibration_error(**GOOD, n_bins=n_bins)
-
-
-# --- documentation ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("metric", METRICS)
-def test_the_docstring_names_every_parameter_with_its_type_in_order(metric):
-    codes = {"GL06", "GL07", "GL08", "PR01", "PR02", "PR03", "PR04", "PR10"}
-    errors = validate(f"mixsk.metrics.{metric.__name__}")["errors"]
-    assert [error for error in errors if error[0] in codes] == []

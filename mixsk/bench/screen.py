@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from mixsk.bench.results import complete_folds, summarise, table_means
-from mixsk.bench.text import last_line
+from mixsk.bench.text import last_line, say
 
 MAX_TABLES = 40  # more of them are no longer read in a terminal
 
@@ -110,14 +110,9 @@ def _compare(frame, console):
             if console.measure(table, options=unlimited).maximum <= console.width
         ]
         if not fitting or len(means) > MAX_TABLES:
-            say(console, f"{title} by table: see results.csv")
+            say(console, f"{title} by table: too much for this terminal, `mixsk bench report` shows it")
         else:
             console.print(fitting[0])
-
-
-def say(console, text, style=None):
-    """Print a line as it is: no markup, numbers not coloured, paths and messages not broken."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _summary_table(summary):

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
+from mixsk.classifiers._holdout import stratified_folds
 from mixsk.model_selection import BatchedGridSearchCV
 
 # How the code of the GenLabel paper trains on tables. Its lam ~ Beta(1, 1), one a batch, is what alpha=None
@@ -38,25 +39,17 @@ class InnerFolds(StratifiedKFold):
 
     def split(self, X, y, groups=None):
         """Yield the training and test rows of each fold; of all rows, should no class have two."""
-        _, codes, counts = np.unique(np.asarray(y), return_inverse=True, return_counts=True)
-        rows = np.arange(len(codes))
-        several = rows[counts[codes] > 1]
-        if len(several) == 0:
+        folds = stratified_folds(y, self.random_state, self.n_splits)
+        if not folds:
+            rows = np.arange(len(y))
             warnings.warn(
                 f"No class has two of the {len(rows)} rows, so none can be held out: parameters are chosen "
                 "by the rows that they are trained on.",
                 UserWarning,
                 stacklevel=2,
             )
-            yield rows, rows
-            return
-        n_folds = min(self.n_splits, counts.max())
-        folds = StratifiedKFold(n_folds, shuffle=True, random_state=self.random_state)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-            held = [several[test] for _, test in folds.split(several, codes[several])]
-        for test in held:
-            yield np.setdiff1d(rows, test), test
+            folds = [(rows, rows)]
+        yield from folds
 
 
 class Search(BatchedGridSearchCV):

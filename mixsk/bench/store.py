@@ -94,6 +94,10 @@ class Run(Folder):
     folder : str or Path
     """
 
+    def __init__(self, folder):
+        super().__init__(folder)
+        self._known = {}  # by path, what `_row` has read of a file, and of which
+
     def begin(self, settings):
         """Write what is run."""
         content = json.dumps({"format": FORMAT} | settings, indent=1)
@@ -149,16 +153,22 @@ class Run(Folder):
             (self.folder / cell.path("failed")).unlink(missing_ok=True)
 
     def read(self, path, columns=None):
-        """Return the row of a result's file; None if the file is damaged or gone."""
-        wanted = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
+        """Return the row of a result's file; None if the file is damaged, in whatever columns, or gone."""
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                table = file.read(columns, use_threads=False)  # half the time of `read_table`
-            (row,) = table.to_pylist()
-        except (OSError, pa.ArrowException, ValueError):
+                table = file.read(use_threads=False)  # half the time of `read_table`
+            (row,) = (table if columns is None else table.select(columns)).to_pylist()
+        except (OSError, pa.ArrowException, ValueError, KeyError):
             return None
         # The checksums are those of the values, not of their names.
-        return row if table.schema.equals(wanted) else None
+        return row if table.schema.equals(SCHEMA) else None
+
+    def _row(self, path, stat):
+        """What `results` has of a file, None if it is damaged; read once, although it is asked for twice."""
+        stamp = stat.st_ino, stat.st_mtime_ns, stat.st_size
+        if self._known.get(path, (None,))[0] != stamp:
+            self._known[path] = stamp, self.read(self.folder / path, COLUMNS)
+        return self._known[path][1]
 
     def remove_damaged(self):
         """Delete results that are not whole, and what killed processes have left; return how many results."""
@@ -166,7 +176,7 @@ class Run(Folder):
             with suppress(FileNotFoundError):
                 if time.time() - part.stat().st_mtime > OLD:
                     part.unlink()
-        damaged = [path for path in self.files() if self.read(self.folder / path) is None]
+        damaged = [path for path, stat in self.files().items() if self._row(path, stat) is None]
         for path in damaged:
             (self.folder / path).unlink(missing_ok=True)
         return len(damaged)
@@ -181,7 +191,7 @@ class Run(Folder):
         paths = sorted(
             files.keys() - outdated, key=lambda path: (place.get(path.replace(FAILED, ""), -1), path)
         )
-        rows = [self.read(self.folder / path, COLUMNS) for path in paths]
+        rows = [self._row(path, files[path]) for path in paths]
         return pd.DataFrame([row for row in rows if row is not None], columns=COLUMNS)
 
     def export(self):

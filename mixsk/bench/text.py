@@ -1,4 +1,9 @@
-"""Times and errors as one reads them."""
+"""What commands say: lines as they are, times and errors as one reads them."""
+
+
+def say(console, text, style=None):
+    """Print a line as it is: no markup, numbers not coloured, paths and messages not broken."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def duration(seconds):

@@ -15,20 +15,23 @@ FOLDS = 5
 Fold = tuple[np.ndarray, np.ndarray]  # rows trained on, rows held out
 
 
-def stratified_folds(y: np.ndarray, seed: int) -> list[Fold]:
+def stratified_folds(y: np.ndarray, seed: int | None, n_folds: int | None = None) -> list[Fold]:
     """Folds of rows with labels y; none if no class has two rows.
 
-    A class of one row is always trained on, and a small class means fewer folds: of each class that is held
-    out, rows are trained on, too.
+    A class of one row is always trained on; of each class that is held out, rows are trained on, too. There
+    are `n_folds`, or fewer if the largest class has fewer rows; by default `FOLDS`, or fewer if any class has
+    fewer rows.
     """
-    _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    _, codes, counts = np.unique(np.asarray(y), return_inverse=True, return_counts=True)
     several = np.flatnonzero(counts[codes] > 1)
     if len(several) == 0:
         return []
-    n_folds = min(FOLDS, counts[counts > 1].min())
+    n_folds = min(FOLDS, counts[counts > 1].min()) if n_folds is None else min(n_folds, counts.max())
     splitter = StratifiedKFold(int(n_folds), shuffle=True, random_state=seed)
-    held = [several[test] for _, test in splitter.split(several, codes[several])]
-    return [(np.setdiff1d(np.arange(len(y)), test), test) for test in held]
+    with warnings.catch_warnings():  # one that has fewer rows than there are folds
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        held = [several[test] for _, test in splitter.split(several, codes[several])]
+    return [(np.setdiff1d(np.arange(len(codes)), test), test) for test in held]
 
 
 def held_out_score(

@@ -14,6 +14,7 @@ from mixsk.bench.names import check_known
 from mixsk.bench.report.changes import BETTER, PAIRS, SAME, WORSE, compare
 from mixsk.bench.report.data import read
 from mixsk.bench.scores import SCORES
+from mixsk.bench.text import say
 
 IS_WORSE = 1
 MOST = 20  # cells or settings that are listed
@@ -72,40 +73,37 @@ def show(changes, run_a, run_b, tolerance=0.0):
     """Print the changes; what decides comes last."""
     console = Console()
 
-    def say(text, style=None):
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-    say(f"A: {run_a}\nB: {run_b}")
-    _list(say, "Other settings", [f"{what}: {a} -> {b}" for what, a, b in changes.settings])
+    say(console, f"A: {run_a}\nB: {run_b}")
+    _list(console, "Other settings", [f"{what}: {a} -> {b}" for what, a, b in changes.settings])
     for count, own, other in ((changes.only_a, "A", "B"), (changes.only_b, "B", "A")):
         if count:
-            say(f"{count} {'cell is' if count == 1 else 'cells are'} in {own} and not in {other}.")
-    _list(say, "Tables of the same name with other rows, left out", changes.other_tables)
+            say(console, f"{count} {'cell is' if count == 1 else 'cells are'} in {own} and not in {other}.")
+    _list(console, "Tables of the same name with other rows, left out", changes.other_tables)
     if len(changes.scores) and (changes.scores["verdict"] == SAME).all():
-        say("All scores of the cells that both have are the same, to the last bit.")
+        say(console, "All scores of the cells that both have are the same, to the last bit.")
     elif len(changes.scores):
         console.print(_score_table(changes.scores))
     if len(changes.times):
         console.print(_time_table(changes.times))
     mended = changes.statuses.drop(changes.newly_failed.index)
-    _list(say, "Cells of another status", [_cell(row) for _, row in mended.iterrows()])
-    _list(say, "Cells that fail now", [_cell(row) for _, row in changes.newly_failed.iterrows()], "red")
+    _list(console, "Cells of another status", [_cell(row) for _, row in mended.iterrows()])
+    _list(console, "Cells that fail now", [_cell(row) for _, row in changes.newly_failed.iterrows()], "red")
     found = changes.scores[changes.scores["verdict"] == WORSE]
     for _, row in found.iterrows():
-        say(f"Worse: {row['score']} of {row['method']} by {abs(row['change']):.4f}", style="red")
+        say(console, f"Worse: {row['score']} of {row['method']} by {abs(row['change']):.4f}", style="red")
     if changes.worse:
         return
     beyond = f" by more than {tolerance:g}" if tolerance else ""
-    say(f"No score is significantly worse{beyond}, no cell fails that did not.", style="green")
+    say(console, f"No score is significantly worse{beyond}, no cell fails that did not.", style="green")
 
 
-def _list(say, heading, lines, style=None):
+def _list(console, heading, lines, style=None):
     if len(lines):
-        say(f"{heading}:", style)
+        say(console, f"{heading}:", style)
         for line in lines[:MOST]:
-            say(f"  {line}", style)
+            say(console, f"  {line}", style)
         if len(lines) > MOST:
-            say(f"  and {len(lines) - MOST} more", style)
+            say(console, f"  and {len(lines) - MOST} more", style)
 
 
 def _cell(row):

@@ -16,9 +16,10 @@ from mixsk.bench.lock import alone
 from mixsk.bench.methods import DEFAULT, METHODS, load_methods
 from mixsk.bench.plan import planned
 from mixsk.bench.protocol import PROTOCOLS, Protocol
-from mixsk.bench.screen import counting, progress, say, show_results
+from mixsk.bench.screen import counting, progress, show_results
 from mixsk.bench.store import Run
 from mixsk.bench.suite import read_suite, suite_names
+from mixsk.bench.text import say
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from mixsk.bench.cli import DONE
 from mixsk.bench.status import read_status
-from mixsk.bench.text import duration
+from mixsk.bench.text import duration, say
 
 
 def configure(parser):
@@ -28,20 +28,17 @@ def run(args, parser):
 def show(status):
     """Print how far a run is."""
     console, settings = Console(), status.settings
-
-    def say(text):
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
     total, done, failed = (sum(getattr(status, name).values()) for name in ("planned", "done", "failed"))
     say(
+        console,
         f"{settings['suite']['name']}, protocol {settings['protocol']['name']}: {len(settings['tables'])} "
         f"tables, {total} cells: {done} done, {failed} failed, {status.left} left",
     )
     if status.left and status.running:
         known = isfinite(status.seconds_left)
-        say(f"running, about {duration(status.seconds_left)} left" if known else "running")
+        say(console, f"running, about {duration(status.seconds_left)} left" if known else "running")
     elif status.left:
-        say("not running on this machine; the command that began it goes on")
+        say(console, "not running on this machine; the command that began it goes on")
     table = Table(box=SIMPLE_HEAD)
     table.add_column("method", no_wrap=True)
     for heading in ("done", "failed", "left"):
