@@ -55,6 +55,8 @@ def sections(
     for name, runs in {"counts": paper, "selected": splits, "fails": splits, "link": paper}.items():
         account.add(found[name], runs)
     account.add(found["networks"], networks)
+    if not networks.folders:
+        account.add_file(found["networks"], "robustness.py", attacked)
     account.add(found["columns"], columns)
     account.add(found["link"], columns)
     account.add(found["checked"], paper, *checks.values())
@@ -75,7 +77,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     folders = {"nargs": "+", "default": [], "metavar": "FOLDER"}
     parser.add_argument("--paper", **folders, help="run of logistic regressions, protocol paper")
-    parser.add_argument("--networks", **folders, help="run of networks, suite genlabel-balanced-13")
+    parser.add_argument(
+        "--networks",
+        **folders,
+        help="run of networks (or those of --robust)",
+    )
     parser.add_argument("--columns", **folders, help="runs on tables-8-9.toml, each with another --seed")
     parser.add_argument("--robust", type=Path, help="CSV file of robustness.py")
     parser.add_argument("--toys", type=Path, help="CSV file of toys.py")
@@ -88,9 +94,12 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     runs = {name: Runs(getattr(args, name)) for name in ("paper", "networks", "columns")}
     checks = {name: Runs([folder]) for name, folder in args.checks}
+    attacked = None if args.robust is None else robust.read(args.robust)
+    if attacked is not None and not args.networks:
+        runs["networks"] = Runs(cells=robust.networks(attacked))
     found = sections(
         **runs,
-        attacked=None if args.robust is None else robust.read(args.robust),
+        attacked=attacked,
         toys=None if args.toys is None else pd.read_csv(args.toys),
         fits=None if args.fits is None else list(read_suite(args.fits).tables),
         checks=checks,

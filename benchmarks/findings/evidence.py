@@ -113,10 +113,11 @@ class Section:
 class Runs:
     """The cells of one or more folders of `mixsk bench run`, or of none.
 
-    Folders are other repeats of one run: the splits of each are its own.
+    Folders are other repeats of one run: the splits of each are its own. `cells` are those of another
+    script, which has no folder.
     """
 
-    def __init__(self, folders=(), results=None):
+    def __init__(self, folders=(), results=None, cells=None):
         self.folders = [Path(folder) for folder in folders]
         self.results = [data.read(folder) for folder in self.folders] if results is None else results
         parts = [
@@ -124,7 +125,8 @@ class Runs:
             results.cells.assign(repeat=results.cells["repeat"] + 1000 * place)
             for place, results in enumerate(self.results)
         ]
-        self.cells = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=data.COLUMNS)
+        none = pd.DataFrame(columns=data.COLUMNS) if cells is None else cells
+        self.cells = pd.concat(parts, ignore_index=True) if parts else none
 
     def with_splits_of(self, others):
         """These runs and those of others that differ in their splits and seeds alone."""

@@ -35,6 +35,13 @@ def read(path):
     return frame.assign(repeat=0, fold=0)
 
 
+def networks(frame):
+    """The networks of the file, whose densities are those of the last hidden layer, as a run's cells."""
+    names = dict(zip(DENSITIES, ["genlabel-latent", "genlabel-latent-nn"], strict=True))
+    rows = frame[frame["module"] == "mlp"]
+    return rows.assign(method=rows["method"].replace(names), status="ok")
+
+
 class Attacked:
     """Robust accuracies of one network, with the better one of GenLabel's densities as one more method."""
 

@@ -4,6 +4,8 @@ from mixsk.backbones.base import Backbone, StackedLayerNorm, StackedLinear
 from mixsk.backbones.build import BACKBONES, accepted, build, renew, seeded, stacked
 from mixsk.backbones.linear import Linear
 from mixsk.backbones.mlp import ACTIVATIONS, MLP
+from mixsk.backbones.table import Table
+from mixsk.backbones.training import Training
 from mixsk.backbones.wrapped import Wrapped
 
 __all__ = [
@@ -14,6 +16,8 @@ __all__ = [
     "Linear",
     "StackedLayerNorm",
     "StackedLinear",
+    "Table",
+    "Training",
     "Wrapped",
     "accepted",
     "build",

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from mixsk.backbones.training import Training
+
 
 class Backbone(nn.Module):
     """`stages` in order, then `head`; site 0 is the input, site k the output of stage k.
@@ -27,6 +29,8 @@ class Backbone(nn.Module):
         Of the input and of each stage's output; None if they cannot be had.
     rows_interact : bool
         Whether a row's logits depend on the other rows of its batch, as with batch normalisation.
+    trained_with : Training
+        How it is trained where the user leaves it open.
     """
 
     stages: nn.ModuleList
@@ -34,6 +38,7 @@ class Backbone(nn.Module):
     n_models = 1
     widths: tuple[int, ...] | None = None
     rows_interact = False
+    trained_with = Training()
 
     @property
     def n_stages(self) -> int:

@@ -16,12 +16,13 @@ from torch import nn
 from mixsk.backbones.base import Backbone, rows_interact
 from mixsk.backbones.linear import Linear
 from mixsk.backbones.mlp import MLP
+from mixsk.backbones.table import Table
 from mixsk.backbones.wrapped import Wrapped
 
 # torch's generator is one for all threads: fits in threads of one process take turns with it.
 _GENERATOR = threading.RLock()
 
-BACKBONES: dict[str, type[Backbone]] = {"linear": Linear, "mlp": MLP}
+BACKBONES: dict[str, type[Backbone]] = {"linear": Linear, "mlp": MLP, "table": Table}
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from mixsk.backbones import seeded
+from mixsk.backbones import Training, seeded
 from mixsk.classifiers._callbacks import (
     CallbackSupportMixin,
     EpochBridge,
@@ -29,6 +29,7 @@ from mixsk.classifiers._data import check_labels, encode_labels
 from mixsk.classifiers._network import make_backbone, make_net, pick_device
 from mixsk.classifiers._params import ParamsMixin
 from mixsk.classifiers._prepare import DRAWS, DROPOUT, ORDER, WEIGHTS, Preparation
+from mixsk.classifiers._settings import settled
 from mixsk.classifiers._trial import try_recipe
 from mixsk.engine import MixNet, Part, TrainingBatches, mean_logits
 from mixsk.rules import Recipe, Rows, Spec, State, mixing_sites
@@ -114,13 +115,13 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         again = self.warm_start and hasattr(self, "net_")
         with self._nothing_lost():
             train, valid, net = self._prepare(X, y, sample_weight, X_val, y_val, sample_weight_val, again)
-            context = open_context(self, self.max_epochs, *given)
+            context = open_context(self, net.max_epochs, *given)
             if context is not None:
                 net.callbacks = [*net.callbacks, ("scikit_learn", EpochBridge(self, context, *given))]
             net.initialize()
             self._keep(net, self._epochs if again else [])
         try:
-            self._train(train, valid, self.max_epochs)
+            self._train(train, valid, net.max_epochs)
         finally:
             net.callbacks_ = [pair for pair in net.callbacks_ if pair[0] != "scikit_learn"]
         close_context(context, self, *given)
@@ -175,7 +176,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             part = Part(rows, np.arange(len(codes)))
             state = self._weigh(part, first=first)
             if first:
-                net = self._new_net(rows, keep_weights=False)
+                net = self._new_net(rows, settled(self, None), keep_weights=False)
                 net.criterion.bind(part.copied, state)
                 self._keep(net.initialize(), [])
             else:
@@ -285,7 +286,8 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             example = torch.zeros(2, self._width, dtype=self._dtype, device=device)
             n_classes, seeds = len(self.classes_), [0] * fitted.n_members
             backbone = make_backbone(fitted, example, n_classes, seeds)
-            self.net_ = make_net(fitted, backbone, self._width, n_classes, seeds).initialize()
+            training = settled(fitted, None)
+            self.net_ = make_net(fitted, training, backbone, self._width, n_classes, seeds).initialize()
             for module, values in ((backbone, weights), (self.net_.criterion_.aux, aux)):
                 module.load_state_dict({name: torch.as_tensor(value) for name, value in values.items()})
 
@@ -330,8 +332,8 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         train, valid = self._split(rows, X_val, y_val, sample_weight_val)
         self._choose(X, y, w, train, valid, again)
         state = self._weigh(train, valid)
-        net = self._new_net(rows, keep_weights=again)
-        net.criterion.phases(self.max_epochs)  # says now if there are too few epochs
+        net = self._new_net(rows, settled(self, len(train)), keep_weights=again)
+        net.criterion.phases(net.max_epochs)  # says now if there are too few epochs
         net.criterion.bind(train.copied, state)
         if not isinstance(self.mix, str | None) or not isinstance(self._label(), str):
             if not hasattr(net.criterion.label, "phases"):  # a label of later features cannot be tried yet
@@ -359,14 +361,14 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
                     f"Set {name} back, or fit anew."
                 )
 
-    def _new_net(self, rows: Rows, keep_weights: bool) -> MixNet:
+    def _new_net(self, rows: Rows, training: Training, keep_weights: bool) -> MixNet:
         """A net whose recipe is not bound yet, with new weights or those of `net_`."""
         seeds, aux_seeds = self._seeds()
         self._width = rows.X.shape[1]
         if keep_weights:
-            return self._remade_net(aux_seeds)
+            return self._remade_net(training, aux_seeds)
         backbone = make_backbone(self, rows.X[:2], rows.n_classes, seeds)
-        return make_net(self, backbone, self._width, rows.n_classes, aux_seeds)
+        return make_net(self, training, backbone, self._width, rows.n_classes, aux_seeds)
 
     def _seeds(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Of the network's weights, and of those of the recipe's own networks; one for each member."""
@@ -374,10 +376,11 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         weights, aux = zip(*pairs, strict=True)
         return weights, aux
 
-    def _remade_net(self, aux_seeds: Sequence[int]) -> MixNet:
+    def _remade_net(self, training: Training, aux_seeds: Sequence[int]) -> MixNet:
         """A net with another recipe around the weights of `net_`."""
         old = self.net_
-        return make_net(self, old.module_, self._width, len(self.classes_), aux_seeds, old.criterion_.aux)
+        n_classes, aux = len(self.classes_), old.criterion_.aux
+        return make_net(self, training, old.module_, self._width, n_classes, aux_seeds, aux)
 
     def _extend(self, part: Part, state: State) -> None:
         """Let the recipe of `net_` learn from more rows."""
@@ -386,7 +389,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         unpickled = not self.net_.criterion_.bound_
         if changed or unpickled:  # new numbers need a new optimiser and a new recipe around the same weights
             density, epochs = getattr(self, "density_", None), self._epochs
-            net = self._remade_net(self._seeds()[1]).initialize()
+            net = self._remade_net(settled(self, None), self._seeds()[1]).initialize()
             label = net.criterion_.label
             of_rows = before.get("density_at", "input") in ("input", 0)  # not of features
             if density is not None and of_rows and hasattr(label, "density"):
@@ -400,13 +403,13 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             self._keep(net, epochs)
         self.net_.criterion_.extend(part.copied, state)
 
-    def _batches(self, train: Part, recipe: Recipe, epochs: int) -> TrainingBatches:
+    def _batches(self, train: Part, recipe: Recipe, batch_size: int, epochs: int) -> TrainingBatches:
         """Batches and draws for `epochs` epochs, from the streams of this call."""
         order, draws = (
             [np.random.default_rng(stream) for stream in self._streams(kind)] for kind in (ORDER, DRAWS)
         )
         first = self._steps
-        batches = TrainingBatches(train, recipe, self.batch_size, order, draws, first)
+        batches = TrainingBatches(train, recipe, batch_size, order, draws, first)
         if self.mix_off:
             recipe.hyper["mix_until"] = first + round((1 - self.mix_off) * epochs) * len(batches)
         return batches
@@ -414,7 +417,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
     def _train(self, train: Part, valid: Part | None, epochs: int) -> None:
         """Run `epochs` of `net_` and keep its history, whatever ends them."""
         recipe = self.net_.criterion_
-        batches = self._batches(train, recipe, epochs)
+        batches = self._batches(train, recipe, self.net_.plan.batch_size, epochs)
         self._class_counts = recipe.state.class_counts.cpu().numpy()
         n_before = len(self.net_.history)
         try:

@@ -12,7 +12,7 @@ import torch
 from skorch.callbacks import PrintLog
 from torch import nn
 
-from mixsk.backbones import Backbone, accepted, build, seeded
+from mixsk.backbones import Backbone, Training, accepted, build, seeded
 from mixsk.classifiers._table import OPTIMIZERS
 from mixsk.classifiers._trial import try_module
 from mixsk.engine import MixNet, Plan
@@ -67,6 +67,7 @@ def make_backbone(estimator: Any, example: torch.Tensor, n_classes: int, seeds: 
 
 def make_net(
     estimator: Any,
+    training: Training,
     backbone: Backbone,
     n_inputs: int,
     n_classes: int,
@@ -78,6 +79,8 @@ def make_net(
     Parameters
     ----------
     estimator : classifier
+    training : Training
+        Its settings, with nothing left open.
     backbone : Backbone
     n_inputs, n_classes : int
     seeds : sequence of int
@@ -94,10 +97,11 @@ def make_net(
     if getattr(recipe.loss, "lacks_offsets", False):
         backbone.shift(torch.zeros(()))  # says now if the offsets found in the end could not be kept
     plan = Plan(
-        schedule=estimator.schedule,
-        patience=None if estimator.early_stopping is False else estimator.n_iter_no_change,
+        schedule=training.schedule,
+        patience=patience(estimator, training),
         time_limit=estimator.time_limit,
         amp=estimator.amp,
+        batch_size=training.batch_size,
     )
     callbacks = list(deepcopy(estimator.callbacks or []))
     if estimator.verbose:
@@ -106,12 +110,12 @@ def make_net(
         backbone,
         recipe,
         plan,
-        lr=estimator.lr,
-        max_epochs=estimator.max_epochs,
+        lr=training.lr,
+        max_epochs=training.max_epochs,
         callbacks=callbacks,
         verbose=estimator.verbose,
         device=str(next(backbone.parameters()).device),
-        **_optimizer(estimator),
+        **_optimizer(estimator, training),
         **{f"callbacks__{name}": value for name, value in _prefixed(estimator, "callbacks__").items()},
     )
 
@@ -125,10 +129,18 @@ def _go_on(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor]) -> bool:
     )
 
 
-def _optimizer(estimator: Any) -> dict[str, Any]:
+def patience(estimator: Any, training: Training) -> int | None:
+    """Epochs without improvement after which training stops; None: nothing is stopped or restored."""
+    if estimator.early_stopping is False:
+        return None
+    never = estimator.early_stopping == "auto" and training.stop_from is None
+    return training.max_epochs if never else estimator.n_iter_no_change
+
+
+def _optimizer(estimator: Any, training: Training) -> dict[str, Any]:
     """The optimiser's class and its parameters, as skorch wants them."""
-    named = isinstance(estimator.optimizer, str)
-    cls = OPTIMIZERS[estimator.optimizer] if named else estimator.optimizer
+    named = isinstance(training.optimizer, str)
+    cls = OPTIMIZERS[training.optimizer] if named else training.optimizer
     if inspect.signature(cls.step).parameters["closure"].default is inspect.Parameter.empty:
         raise ValueError(
             f"{cls.__name__} evaluates the loss several times a step, which a drawn batch does not allow. "
@@ -143,7 +155,7 @@ def _optimizer(estimator: Any) -> dict[str, Any]:
                 f"optimizer__{name} is no parameter of {cls.__name__}"
                 + (f", did you mean 'optimizer__{close[0]}'?" if close else f": it takes {known[1:]}.")
             )
-    options = {"weight_decay": estimator.weight_decay} if "weight_decay" in known else {}
+    options = {"weight_decay": training.weight_decay} if "weight_decay" in known else {}
     if named and "foreach" not in given:
         options["fused"] = True  # one kernel for all weights: 0.1 ms a step less for two hidden layers
     return {"optimizer": cls, **{f"optimizer__{name}": value for name, value in {**options, **given}.items()}}

@@ -13,7 +13,7 @@ from skorch.callbacks import Callback
 from torch import nn
 from torch.optim import SGD
 
-from mixsk.backbones import accepted
+from mixsk.backbones import BACKBONES, accepted
 from mixsk.classifiers._table import COUNT, ENCODERS
 from mixsk.densities import DENSITIES
 from mixsk.engine import make_schedule
@@ -207,8 +207,8 @@ NO_EFFECT: list[tuple[set[str], Callable[[Any], bool], str]] = [
     (MIXED_ONLY - {"mix_off", "clean_weight"}, lambda self: self.mix_off == 1, "mix_off=1"),
     (
         {"hidden", "activation", "dropout"},
-        lambda self: self.module != "mlp",
-        "a module other than 'mlp'",
+        lambda self: self.module not in ("mlp", "table"),
+        "a module other than 'mlp' and 'table'",
     ),
     (
         {"validation_fraction", "n_iter_no_change"},
@@ -222,7 +222,7 @@ NO_EFFECT: list[tuple[set[str], Callable[[Any], bool], str]] = [
     ),
     (
         {"share_noise"},
-        lambda self: self.module == "linear" or (self.module == "mlp" and not self.dropout),
+        lambda self: self.module in BACKBONES and not self.dropout,
         "a network without dropout",
     ),
     (

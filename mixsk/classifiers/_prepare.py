@@ -20,6 +20,7 @@ from mixsk.classifiers._data import (
     encode_labels,
     validation_split,
 )
+from mixsk.classifiers._settings import usual
 from mixsk.classifiers._table import ENCODERS
 from mixsk.encoding import Layout, PassthroughEncoder, check_table_type
 from mixsk.engine import Part
@@ -27,7 +28,6 @@ from mixsk.rules import Rows, State
 
 # Streams of random numbers, each with its own seed.
 WEIGHTS, ORDER, DRAWS, DROPOUT, SPLIT = range(5)
-AUTO_EARLY_STOPPING = 1000  # rows from which a tenth of them is worth more as validation rows
 
 
 class Preparation:
@@ -79,7 +79,7 @@ class Preparation:
             )
         for name, idle, why in (
             ("class_weight", self.class_weight == "balanced", "counts all rows"),
-            ("schedule", self.schedule is not None, "needs the number of epochs"),
+            ("schedule", self.schedule not in (None, "auto"), "needs the number of epochs"),
             ("mix_off", self.mix_off > 0, "needs the number of epochs"),
             ("drop_intrusions", self.drop_intrusions is True, "compares with all training rows"),
         ):
@@ -149,7 +149,10 @@ class Preparation:
         if X_val is None:
             if y_val is not None or sample_weight_val is not None:
                 raise ValueError("y_val and sample_weight_val need X_val: pass the rows they belong to.")
-            stop = n_rows >= AUTO_EARLY_STOPPING if self.early_stopping == "auto" else self.early_stopping
+            stop = self.early_stopping
+            if stop == "auto":
+                least = usual(self.module).stop_from
+                stop = least is not None and n_rows >= least
             if not stop:
                 return Part(rows, everything), None
             # The same rows at every call: after a warm start, too, they have not been trained on.

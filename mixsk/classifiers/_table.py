@@ -73,27 +73,29 @@ PARAMETERS: dict[str, Parameter] = {
         "mlp",
         [StrOptions(set(BACKBONES)), nn.Module, _SubclassOf(nn.Module)],
         f"""{_names(BACKBONES)}, nn.Module class or instance, default="mlp"
-    The network. A class is called with the `module__*` parameters and, if its constructor has
-    them, `n_features` and `n_classes`; an instance is copied with its weights. Both map
-    (B, n_features) to logits (B, n_classes) and are mixed at their input.""",
+    The network: logistic regression, a multi-layer perceptron, or ("table") one behind learnt
+    feature scales that is trained by 600 steps of AdamW with much weight decay. A class is called
+    with the `module__*` parameters and, if its constructor has them, `n_features` and `n_classes`;
+    an instance is copied with its weights. Both map (B, n_features) to logits (B, n_classes) and
+    are mixed at their input.""",
     ),
     "hidden": Parameter(
         (128, 128),
         [tuple, list],
         """tuple of int, default=(128, 128)
-    Widths of the hidden layers of "mlp".""",
+    Widths of the hidden layers of "mlp" and "table".""",
     ),
     "activation": Parameter(
         "relu",
         [StrOptions(set(ACTIVATIONS))],
         f"""{_names(ACTIVATIONS)}, default="relu"
-    Activation of the hidden layers of "mlp".""",
+    Activation of the hidden layers of "mlp" and "table".""",
     ),
     "dropout": Parameter(
         0,
         [Interval(Real, 0, 1, closed="left")],
         """float in [0, 1), default=0
-    Dropout after the hidden layers of "mlp".""",
+    Dropout after the hidden layers of "mlp" and "table".""",
     ),
     "encoder": Parameter(
         "auto",
@@ -302,40 +304,43 @@ PARAMETERS: dict[str, Parameter] = {
     Whether clean batches have their share of the learnt label too.""",
     ),
     "optimizer": Parameter(
-        "adam",
-        [StrOptions(set(OPTIMIZERS)), _SubclassOf(Optimizer)],
-        """{"adam", "adamw", "sgd"} or torch.optim.Optimizer class, default="adam"
-    More of its parameters as `optimizer__*`.""",
+        "auto",
+        [StrOptions({"auto", *OPTIMIZERS}), _SubclassOf(Optimizer)],
+        """{"auto", "adam", "adamw", "sgd"} or torch.optim.Optimizer class, default="auto"
+    More of its parameters as `optimizer__*`. Here and below "auto" is the network's own: for
+    "table" "adamw", lr 0.01, weight decay 0.3, "onecycle", 128 rows a step and as many epochs as
+    make 600 steps, at least 10; for others "adam", 0.001, 0.0001, None, 128 and 100, or what
+    their class says in `trained_with`, a `mixsk.backbones.Training`.""",
     ),
     "lr": Parameter(
-        1e-3,
-        [POSITIVE],
-        """float > 0, default=1e-3
+        "auto",
+        [POSITIVE, StrOptions({"auto"})],
+        """float > 0 or "auto", default="auto"
     Learning rate.""",
     ),
     "weight_decay": Parameter(
-        1e-4,
-        [NOT_NEGATIVE],
-        """float >= 0, default=1e-4
+        "auto",
+        [NOT_NEGATIVE, StrOptions({"auto"})],
+        """float >= 0 or "auto", default="auto"
     Weight decay of the optimiser (L2 for "adam" and "sgd", decoupled for "adamw").""",
     ),
     "schedule": Parameter(
-        None,
-        [None, StrOptions(set(SCHEDULES)), callable],
-        """{"cosine", "onecycle", "step"}, callable or None, default=None
+        "auto",
+        [None, StrOptions({"auto", *SCHEDULES}), callable],
+        """{"auto", "cosine", "onecycle", "step"}, callable or None, default="auto"
     Learning-rate schedule over `max_epochs`; a callable gets the optimiser and returns a torch
     scheduler, stepped once an epoch.""",
     ),
     "batch_size": Parameter(
-        128,
-        [COUNT],
-        """int >= 1, default=128
+        "auto",
+        [COUNT, StrOptions({"auto"})],
+        """int >= 1 or "auto", default="auto"
     Rows a step. A last batch of a single row joins the one before.""",
     ),
     "max_epochs": Parameter(
-        100,
-        [COUNT],
-        """int >= 1, default=100
+        "auto",
+        [COUNT, StrOptions({"auto"})],
+        """int >= 1 or "auto", default="auto"
     Passes over the training rows.""",
     ),
     "time_limit": Parameter(
@@ -349,7 +354,8 @@ PARAMETERS: dict[str, Parameter] = {
         [StrOptions({"auto"}), "boolean"],
         """bool or "auto", default="auto"
     Stop when the log loss of held-out clean rows no longer falls, and restore the best epoch's
-    weights. "auto": from 1000 training rows on, or if `X_val` is given.""",
+    weights. "auto": from 1000 training rows on, or if `X_val` is given; with "table" never, but the best
+    epoch is restored if `X_val` is given.""",
     ),
     "validation_fraction": Parameter(
         0.1,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
+from mixsk.backbones import Training
 from mixsk.classifiers._base import MixClassifier
 from mixsk.classifiers._holdout import FOLDS, Fold, held_out_score, stratified_folds, taken
 from mixsk.classifiers._prepare import SPLIT
@@ -114,12 +115,12 @@ class GenLabelClassifier(MixClassifier):
         head: str = "fresh",
         memory: float = 0.9,
         max_density_rows: int = 20_000,
-        optimizer: Any = "adam",
-        lr: float = 1e-3,
-        weight_decay: float = 1e-4,
-        schedule: Any = None,
-        batch_size: int = 128,
-        max_epochs: int = 100,
+        optimizer: Any = "auto",
+        lr: Any = "auto",
+        weight_decay: Any = "auto",
+        schedule: Any = "auto",
+        batch_size: Any = "auto",
+        max_epochs: Any = "auto",
         time_limit: float | None = None,
         early_stopping: Any = "auto",
         validation_fraction: float = 0.1,
@@ -246,8 +247,8 @@ class GenLabelClassifier(MixClassifier):
         del given["random_state"]
         return given
 
-    def _new_net(self, rows: Rows, keep_weights: bool) -> MixNet:
-        net = super()._new_net(rows, keep_weights)
+    def _new_net(self, rows: Rows, training: Training, keep_weights: bool) -> MixNet:
+        net = super()._new_net(rows, training, keep_weights)
         if self.time_limit is not None:
             net.plan = replace(net.plan, time_limit=max(0.0, self.time_limit - self._spent))
         return net

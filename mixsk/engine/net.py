@@ -46,12 +46,15 @@ class Plan:
         Seconds; checked after every step.
     amp : {"bf16", "fp16"} or None
         Autocast of the forward pass.
+    batch_size : int
+        Rows a step.
     """
 
     schedule: Any = None
     patience: int | None = None
     time_limit: float | None = None
     amp: str | None = None
+    batch_size: int = 128
 
 
 class MixNet(ClassifierMixin, NeuralNet):

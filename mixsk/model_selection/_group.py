@@ -10,6 +10,7 @@ import torch
 from sklearn.pipeline import Pipeline
 
 from mixsk.classifiers._base import MixClassifier
+from mixsk.classifiers._settings import settled
 
 # Numbers that each stacked model may have for itself. All else chooses the program.
 OF_A_STEP = ("gamma", "label_smoothing", "clean_weight", "epsilon", "local_share", "memory")
@@ -40,8 +41,9 @@ def why_not(clf: Any) -> str | None:
     if not isinstance(clf.module, str):
         return "a module of your own has no model axis"
     own = {name[len("optimizer__") :] for name in vars(clf) if name.startswith("optimizer__")}
-    if not isinstance(clf.optimizer, str) or not own <= OPTIONS[clf.optimizer]:
-        return f"optimizer={clf.optimizer!r} with {sorted(own)} has no stacked form"
+    optimizer = settled(clf, None).optimizer
+    if not isinstance(optimizer, str) or not own <= OPTIONS[optimizer]:
+        return f"optimizer={optimizer!r} with {sorted(own)} has no stacked form"
     for name, idle in (
         ("callbacks", None), ("verbose", 0), ("time_limit", None), ("warm_start", False), ("n_members", 1),
         ("amp", None),

@@ -15,6 +15,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
 from mixsk.classifiers._base import MixClassifier
+from mixsk.classifiers._settings import settled
 from mixsk.model_selection._group import split, why_not
 from mixsk.model_selection._outcome import Fold, Outcome
 from mixsk.model_selection._progress import Progress
@@ -67,7 +68,8 @@ def outcomes(
             jobs.append((estimator, s))
             places.append(c * len(splits) + s)
     portions = _portions(jobs, n_jobs) if jobs else []
-    with progress([[split(jobs[n][0])[1].max_epochs for n in portion] for portion in portions]) as counts:
+    epochs = [settled(split(estimator)[1], len(splits[s][0])).max_epochs for estimator, s in jobs]
+    with progress([[epochs[n] for n in portion] for portion in portions]) as counts:
         if jobs:
             weights = next(iter(fit_params.values()), None)
             folds = [_fold(X, y, weights, *pair, with_train) for pair in splits]

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from mixsk.backbones import seeded
+from mixsk.backbones import Training, seeded
 from mixsk.classifiers._base import _records
-from mixsk.classifiers._network import _prefixed, make_backbone
+from mixsk.classifiers._network import _prefixed, make_backbone, patience
 from mixsk.classifiers._prepare import DROPOUT
+from mixsk.classifiers._settings import settled
 from mixsk.engine import Plan
 from mixsk.engine.iterator import TrainingBatches, batch_slots
 from mixsk.engine.optimizer import STACKED
@@ -42,6 +43,8 @@ class _Prepared:
     """A classifier after all of its fit but the training, and the jobs that share this."""
 
     classifier: Any
+    training: Training
+    widths: tuple[int, ...]
     train: Any
     valid: Any
     state: State
@@ -95,11 +98,16 @@ def _train_group(
             except Exception as error:
                 for job in alike:
                     outcomes[job.number].error = error
-                progress.count(sum(job.classifier.max_epochs for job in alike))
+                n_rows = len(steps.folds[f].y)
+                progress.count(sum(settled(job.classifier, n_rows).max_epochs for job in alike))
     shapes: dict[Any, list[_Prepared]] = defaultdict(list)
     for one in prepared:
-        n_batches = len(batch_slots(len(one.train), one.classifier.batch_size))
-        shape = (one.train.rows.X.shape[1], len(one.classifier.classes_), n_batches, one.valid is None)
+        training = one.training
+        n_batches = len(batch_slots(len(one.train), training.batch_size))
+        shape = (
+            *(one.train.rows.X.shape[1], len(one.classifier.classes_), one.valid is None),
+            *(n_batches, training.batch_size, training.max_epochs),
+        )
         shapes[shape].append(one)
     for same in shapes.values():
         for part in _portions(same):
@@ -178,7 +186,9 @@ def _prepare(jobs: list[_Job], fold: Fold) -> _Prepared:
         return torch.as_tensor(clf._encode(rows), dtype=clf._dtype).to(train.rows.X.device)
 
     evaluate = [_attempt(encoded, rows) for rows in fold.evaluate]
-    return _Prepared(clf, train, valid, net.criterion.state, jobs, evaluate, fold.before)
+    training = settled(clf, len(train))
+    state, widths = net.criterion.state, net.module.widths
+    return _Prepared(clf, training, widths, train, valid, state, jobs, evaluate, fold.before)
 
 
 def _portions(prepared: list[_Prepared]) -> list[list[_Prepared]]:
@@ -196,10 +206,9 @@ def _portions(prepared: list[_Prepared]) -> list[list[_Prepared]]:
 
 def _bytes_of_a_model(one: _Prepared) -> float:
     """Memory that one model adds to a stack: weights, gradients, moments, and what backward keeps."""
-    clf, n_inputs, n_classes = one.classifier, one.train.rows.X.shape[1], len(one.classifier.classes_)
-    widths = [n_inputs, *(clf.hidden if clf.module == "mlp" else ()), n_classes]
+    widths = [*one.widths, len(one.classifier.classes_)]
     weights = sum((a + 1) * b for a, b in itertools.pairwise(widths))
-    rows = max(clf.batch_size, 0 if one.valid is None else len(one.valid))
+    rows = max(one.training.batch_size, 0 if one.valid is None else len(one.valid))
     return float(one.train.rows.X.element_size() * (6 * weights + 4 * rows * sum(widths)))
 
 
@@ -207,7 +216,7 @@ def _train_halved(prepared: list[_Prepared], outcomes: list[Outcome], progress: 
     """Train a portion; if memory runs out after all, its halves."""
     n_jobs = sum(len(one.jobs) for one in prepared)
     try:
-        with progress.program(n_jobs, prepared[0].classifier.max_epochs) as callbacks:
+        with progress.program(n_jobs, prepared[0].training.max_epochs) as callbacks:
             _train_stack(prepared, outcomes, callbacks)
     except (MemoryError, torch.OutOfMemoryError):
         if n_jobs == 1:
@@ -250,26 +259,25 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome], callbacks: 
     if prepared[0].valid is not None:
         class_weights = [one.state.class_weight for one in prepared]
         valid = StackedRows([one.valid for one in prepared], class_weights, counts)
-    plan = Plan(
-        schedule=first.schedule,
-        patience=None if first.early_stopping is False else first.n_iter_no_change,
-    )
+    training = prepared[0].training
+    plan = Plan(schedule=training.schedule, patience=patience(first, training))
+    each = [settled(clf, None) for clf in classifiers]
     trained = StackedNet(
         net,
         recipe,
         plan,
-        STACKED[first.optimizer],
+        STACKED[training.optimizer],
         lr=1.0,
-        max_epochs=first.max_epochs,
+        max_epochs=training.max_epochs,
         verbose=0,
         callbacks=callbacks,
         device=str(device),
-        optimizer__rates=torch.tensor([clf.lr for clf in classifiers], dtype=torch.float64),
-        optimizer__decays=torch.tensor([clf.weight_decay for clf in classifiers], dtype=torch.float64),
+        optimizer__rates=torch.tensor([one.lr for one in each], dtype=torch.float64),
+        optimizer__decays=torch.tensor([one.weight_decay for one in each], dtype=torch.float64),
         **{f"optimizer__{name}": value for name, value in _prefixed(first, "optimizer__").items()},
     ).initialize()
     with seeded(int(first._streams(DROPOUT)[0].generate_state(1)[0]), device):
-        trained.partial_fit((batches, valid), epochs=first.max_epochs)
+        trained.partial_fit((batches, valid), epochs=training.max_epochs)
     if trained.stop_ == "interrupted":  # which skorch keeps to itself
         raise KeyboardInterrupt
     _report(trained, prepared, sources, outcomes)
@@ -287,7 +295,9 @@ def _source(one: _Prepared, n_stages: int, dtype: torch.dtype) -> Source:
     recipe = Recipe(merged([job.classifier for job in one.jobs], dtype)._spec(n_stages))
     recipe.to(one.train.rows.X.device)
     recipe.bind(one.train.copied, one.state)
-    return Source(clf._batches(one.train, recipe, clf.max_epochs), one.valid, len(one.jobs))
+    training = one.training
+    batches = clf._batches(one.train, recipe, training.batch_size, training.max_epochs)
+    return Source(batches, one.valid, len(one.jobs))
 
 
 def _know(recipe: Recipe, recipes: list[Recipe], states: list[State], counts: list[int]) -> None:
@@ -335,8 +345,9 @@ def _report(
         for g, job in enumerate(one.jobs):
             outcome = outcomes[job.number]
             if diverged[model]:
+                lr = settled(job.classifier, None).lr
                 outcome.error = FloatingPointError(
-                    f"The training loss or a weight was no longer finite (lr={job.classifier.lr}). Try a "
+                    f"The training loss or a weight was no longer finite (lr={lr}). Try a "
                     "tenth of this learning rate, or dtype='float64'."
                 )
             else:

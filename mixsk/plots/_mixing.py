@@ -61,7 +61,7 @@ def mixed_rows(estimator: Any, X: Any, y: Any, n_rows: int, random_state: Any) -
             f"mixes at stages {recipe.spec.sites} of the network and the label reads stages "
             f"{recipe.taps}. Use mix_at='input'."
         )
-    batches = clf._batches(train, recipe, clf.max_epochs)
+    batches = clf._batches(train, recipe, net.plan.batch_size, net.max_epochs)
     found = []
     with clf._threads():
         for batch in islice(chain.from_iterable(repeat(batches)), n_rows):

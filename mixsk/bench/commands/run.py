@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from mixsk.backbones import BACKBONES
 from mixsk.bench import runner
 from mixsk.bench.cli import CELLS_LEFT, DONE, FAILED, INTERRUPTED
 from mixsk.bench.engine import cluster
@@ -47,7 +48,7 @@ def configure(parser):
     what("--test-size", type=_share, default=0.3, help="of holdout and paper (default: 0.3)")
     what("--seed", type=_at_least(0), default=0, help="of the splits, and the methods' first (default: 0)")
     what("--seeds", type=_at_least(1), help="fits of each, with other seeds (default: 1; paper: 5)")
-    what("--module", choices=("linear", "mlp"), help="the network of our methods (default: their own)")
+    what("--module", choices=tuple(BACKBONES), help="the network of our methods (default: their own)")
     what("--max-epochs", type=_at_least(1), help="for the networks (default: their own)")
     what("--device", default="cpu", help="for the networks: cpu, cuda, ... (default: cpu)")
     what("--parity", action="store_true", help="OpenML tables as in the GenLabel paper: numbers only")

@@ -1,0 +1,86 @@
+"""A run of our methods beside what other classifiers reach on the same folds of the same tables.
+
+    mixsk bench run --suite benchmarks/tables/choose.toml --methods METHODS.py --out runs/choose
+    python benchmarks/tables/compare.py runs/choose --peers FOLDER --out benchmarks/results/tables/choose.csv
+
+The folds are those of `mixsk bench run` by default: `StratifiedKFold(5, shuffle=True, random_state=0)`.
+FOLDER has CSV files with one row a fold and the columns did (OpenML id), method, fold, acc, logloss, ece.
+Tables are those on which all methods and all peers have every fold. Prints a table, sorted by mean log loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from mixsk.bench import read_results
+from mixsk.bench.report.statistics import mean_interval
+
+SCORES = {"logloss": "log_loss", "acc": "accuracy", "ece": "ece"}
+
+
+def ours(folder: Path) -> pd.DataFrame:
+    """Mean scores of each table and method of a run that has no failed cell."""
+    rows = read_results(folder)
+    failed = rows[rows["status"] != "ok"]
+    if len(failed):
+        raise SystemExit(f"{folder}: {len(failed)} cells are not ok, see `mixsk bench status {folder}`.")
+    return rows.groupby(["table", "method"])[[*SCORES.values(), "fit_seconds"]].mean().reset_index()
+
+
+def theirs(folder: Path, left_out: set[str]) -> pd.DataFrame:
+    """Mean scores of each table and peer, where the peer has all five folds; peers with a star."""
+    rows = pd.concat([pd.read_csv(path) for path in sorted(folder.glob("*.csv"))])
+    rows = rows[~rows["method"].isin(left_out)].rename(columns=SCORES)
+    groups = rows.groupby(["did", "method"])
+    means = groups[list(SCORES.values())].mean()[groups.size() == 5].reset_index()
+    return means.assign(table="openml-" + means["did"].astype(str), method=means["method"] + " *")
+
+
+def compared(own: pd.DataFrame, peers: pd.DataFrame) -> pd.DataFrame:
+    """One row a method: means and mean ranks over the tables that all have, and gains over the best peer.
+
+    The gain is the difference in log loss to the peer with the least mean log loss (positive: ours is
+    less), its mean over the tables with a 95 % t interval.
+    """
+    every = pd.concat([own, peers])
+    wide = {score: every.pivot(index="table", columns="method", values=score) for score in SCORES.values()}
+    tables = wide["log_loss"].dropna().index
+    wide = {score: frame.loc[tables] for score, frame in wide.items()}
+    losses, accuracies = wide["log_loss"], wide["accuracy"]
+    best = losses[peers["method"].unique()].mean().idxmin()
+    found = pd.DataFrame(
+        {
+            "log_loss": losses.mean(),
+            "log_loss_rank": losses.rank(axis=1).mean(),
+            "accuracy": accuracies.mean(),
+            "accuracy_rank": accuracies.rank(axis=1, ascending=False).mean(),
+            "ece": wide["ece"].mean(),
+            "fit_seconds": own[own["table"].isin(tables)].groupby("method")["fit_seconds"].mean(),
+        }
+    )
+    gains = {method: mean_interval(losses[best] - losses[method]) for method in losses}
+    found[["gain", "gain_low", "gain_high"]] = pd.DataFrame(gains).T
+    found.insert(0, "tables", len(tables))
+    return found.sort_values("log_loss").rename_axis("method")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--peers", type=Path, required=True)
+    parser.add_argument("--without", default="realmlp_td", help="peers to leave out, joined by commas")
+    parser.add_argument("--out", type=Path, help="the CSV to write")
+    args = parser.parse_args()
+    found = compared(ours(args.run), theirs(args.peers, set(args.without.split(","))))
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        found.round(5).to_csv(args.out, lineterminator="\n")
+    print(f"{found['tables'].iloc[0]} tables")
+    print(found.drop(columns="tables").round(4).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Settings that are "auto" are the network's own; what the user gives is taken as it is."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import KFold, cross_validate
+
+from mixsk import GenLabelClassifier, MixupClassifier
+from mixsk.backbones import BACKBONES, Table, Training, build
+from mixsk.classifiers._settings import settled
+from mixsk.model_selection import BatchedGridSearchCV, batched_cross_validate
+
+USUAL = {
+    "optimizer": "adam",
+    "lr": 1e-3,
+    "weight_decay": 1e-4,
+    "schedule": None,
+    "batch_size": 128,
+    "max_epochs": 100,
+}
+OWN = {
+    "optimizer": "sgd",
+    "lr": 0.5,
+    "weight_decay": 0.25,
+    "schedule": "cosine",
+    "batch_size": 7,
+    "max_epochs": 3,
+}
+
+
+def table(n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    return rng.normal(size=(n, 4)) + y[:, None], y
+
+
+def weights(clf):
+    return torch.cat([p.detach().flatten() for p in clf.net_.module_.parameters()])
+
+
+# --- which settings -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["linear", "mlp", torch.nn.Linear])
+def test_auto_is_what_small_networks_have_always_been_trained_with(module):
+    found = settled(MixupClassifier(module=module), 5000)
+    assert {name: getattr(found, name) for name in USUAL} == USUAL
+
+
+@pytest.mark.parametrize("module", BACKBONES)
+def test_what_is_given_is_taken(module):
+    found = settled(MixupClassifier(module=module, **OWN), 5000)
+    assert {name: getattr(found, name) for name in OWN} == OWN
+
+
+@pytest.mark.parametrize(
+    ("n", "epochs"), [(1, 600), (128, 600), (129, 600), (130, 300), (1280, 60), (10**6, 10)]
+)
+def test_the_table_network_makes_about_as_many_steps_whatever_the_rows(n, epochs):
+    assert settled(MixupClassifier(module="table"), n).max_epochs == epochs
+
+
+def test_a_batch_size_of_the_users_keeps_the_number_of_steps():
+    assert settled(MixupClassifier(module="table", batch_size=10), 100).max_epochs == 60
+
+
+def test_partial_fit_has_no_schedule_of_its_own():
+    found = settled(MixupClassifier(module="table"), None)
+    assert found.schedule is None
+    assert found.max_epochs == 1
+    assert found.optimizer == "adamw"
+
+
+def test_a_network_of_the_users_says_how_it_is_trained():
+    class Mine(torch.nn.Linear):
+        trained_with = Training(lr=0.25, max_epochs=2)
+
+        def __init__(self, n_features, n_classes):
+            super().__init__(n_features, n_classes)
+
+    clf = MixupClassifier(module=Mine).fit(*table())
+    assert clf.n_iter_ == 2
+    assert clf.net_.lr == 0.25
+
+
+# --- what they do -------------------------------------------------------------------------------------
+
+
+def test_auto_and_the_same_settings_by_hand_are_the_same_fit():
+    by_hand = MixupClassifier(random_state=0, **USUAL | {"max_epochs": 5}).fit(*table())
+    assert torch.equal(weights(by_hand), weights(MixupClassifier(random_state=0, max_epochs=5).fit(*table())))
+
+
+def test_the_table_networks_optimiser_and_epochs_are_used():
+    clf = MixupClassifier(module="table", hidden=(4,), batch_size=20, random_state=0).fit(*table())
+    assert type(clf.net_.optimizer_) is torch.optim.AdamW
+    assert clf.n_iter_ == 200
+    assert clf.net_.optimizer_.param_groups[0]["weight_decay"] == 0.3
+    assert clf.net_.optimizer_.param_groups[0]["lr"] < 1e-6  # one cycle has ended
+
+
+def test_rows_for_validation_restore_the_best_of_all_epochs_where_nothing_is_stopped_early():
+    X, y = table(90)
+    rng = np.random.default_rng(0)
+    clf = MixupClassifier(module="table", hidden=(16,), mix=None, max_epochs=40, random_state=0)
+    clf.fit(X[:60], y[:60], X_val=X[60:], y_val=rng.permutation(y[60:]))  # labels that cannot be learnt
+    history = clf.history_
+    assert len(history) == 40
+    best = history["valid_loss"].min()
+    assert history["valid_loss"].iloc[-1] > best
+    p = clf.predict_proba(X[60:])[np.arange(30), np.random.default_rng(0).permutation(y[60:])]
+    assert -np.log(p).mean() == pytest.approx(best, rel=1e-5)
+
+
+def test_the_table_network_holds_no_rows_out_by_itself():
+    X, y = table(1200)
+    clf = MixupClassifier(module="table", hidden=(4,), max_epochs=1)
+    assert "valid_loss" not in clf.fit(X, y).history_
+    assert "valid_loss" in clf.set_params(early_stopping=True).fit(X, y).history_
+    assert "valid_loss" in MixupClassifier(hidden=(4,), max_epochs=1).fit(X, y).history_
+
+
+def test_folds_of_other_sizes_have_their_own_epochs_in_one_program_too():
+    X, y = table(45)
+    clf = MixupClassifier(module="table", hidden=(4,), batch_size=20, dtype="float64", random_state=0)
+    splits = [(np.arange(42), np.arange(42, 45)), (np.arange(4, 24), np.arange(4))]  # 3 batches, and 1
+    together = batched_cross_validate(clf, X, y, cv=splits, return_estimator=True)
+    alone = cross_validate(clf, X, y, cv=splits, return_estimator=True)
+    for one, other in zip(together["estimator"], alone["estimator"], strict=True):
+        assert one.n_iter_ == other.n_iter_
+        np.testing.assert_allclose(one.predict_proba(X), other.predict_proba(X), atol=1e-7)
+    assert {clf.n_iter_ for clf in alone["estimator"]} == {200, 600}
+
+
+def test_a_search_may_set_what_is_auto():
+    X, y = table(40)
+    clf = GenLabelClassifier(module="table", hidden=(4,), max_epochs=3, random_state=0)
+    search = BatchedGridSearchCV(clf, {"lr": ["auto", 0.5], "weight_decay": ["auto", 0]}, cv=KFold(2)).fit(
+        X, y
+    )
+    scores = search.cv_results_["mean_test_score"]
+    at_auto = BatchedGridSearchCV(clf, {"lr": [0.01], "weight_decay": [0.3]}, cv=KFold(2)).fit(X, y)
+    assert scores[0] == at_auto.cv_results_["mean_test_score"][0]
+
+
+def test_auto_survives_clone_and_pickle():
+    clf = MixupClassifier(module="table", hidden=(4,), max_epochs=2, random_state=0).fit(*table())
+    again = pickle.loads(pickle.dumps(clf))
+    assert clone(again).lr == "auto"
+    np.testing.assert_array_equal(again.predict_proba(table()[0]), clf.predict_proba(table()[0]))
+
+
+# --- the table network --------------------------------------------------------------------------------
+
+
+def test_an_untrained_table_network_clips_its_inputs_softly():
+    net = build("table", 4, 3, {"hidden": (5,), "activation": "tanh"}, [0]).double()
+    x = torch.tensor(np.random.default_rng(0).normal(size=(1, 6, 4))) * 10
+    clipped = (x / torch.sqrt(1 + x**2 / 9)).numpy()[0]
+    assert np.abs(clipped).max() < 3
+    layer, head = net.stages[0].layer.linear, net.head
+
+    def affine(h, linear):
+        weight = linear.weight[0].T if linear.narrow else linear.weight[0]
+        return h @ weight.detach().numpy() + linear.bias[0].detach().numpy()
+
+    expected = affine(np.tanh(affine(clipped, layer)), head)
+    np.testing.assert_allclose(net(x)[0].detach().numpy(), expected, atol=1e-12)
+
+
+def test_a_feature_scale_moves_six_times_as_fast():
+    net = build("table", 4, 3, {"hidden": (5,)}, [0]).double()
+    before = net.stages[0].scale(torch.ones(1, 1, 4).double())
+    with torch.no_grad():
+        net.stages[0].scale.weight += 0.01
+    after = net.stages[0].scale(torch.ones(1, 1, 4).double())
+    torch.testing.assert_close(after / before, torch.full((1, 1, 4), 1.06).double())
+
+
+def test_a_noise_column_is_scaled_down():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    y = (X[:, 0] > 0).astype(int)
+    clf = MixupClassifier(module="table", random_state=0).fit(X, y)
+    factors = np.abs(1 + 6 * clf.net_.module_.stages[0].scale.weight.detach().numpy()).ravel()
+    assert factors[0] > 1.2
+    assert factors[1:].max() < 1
+
+
+def test_the_table_network_has_the_sites_of_the_mlp():
+    assert Table(4, 3, hidden=(6, 5)).widths == (4, 6, 5)
+    assert Table(4, 3, hidden=(6, 5)).n_stages == 2
