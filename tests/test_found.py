@@ -289,7 +289,7 @@ def test_robust_accuracy_of_genlabel_is_that_of_the_better_density_table_by_tabl
         ["rows", "64"], ["fit, all rows", "2 min"], ["attack, all rows", "32 min"], ["mixsk version", "1.2"],
     ]  # fmt: skip
     clean = all_sections(found, networks=found.Runs(cells=robust.networks(robust.read(path))))
-    (finding,) = findings_of(clean, "GenLabel (GM, latent) against mixup")
+    (finding,) = findings_of(clean, "GenLabel (GM, latent) against mixup: ")
     assert "0 / 8 / 0" in finding.claim  # .9 everywhere
     each = {(row[0], row[1]): row[2] for row in section.sheets[0].rows}
     assert each["GenLabel (GM)", "mixup"] == "4 / 0 / 4"
