@@ -90,9 +90,10 @@ def test_the_known_classifiers_take_categories_and_missing_values(name):
 
 def test_overrides_go_where_they_are_known_and_have_an_effect():
     overrides = {"alpha": 2, "max_epochs": 7, "early_stopping": True, "nonsense": 1, "random_state": 3}
+    shared = ("alpha", "max_epochs", "early_stopping", "random_state")
     expected = {
         "vanilla": {"mix": None, "max_epochs": 7, "early_stopping": True, "random_state": 3},
-        "remix": {"label": "remix", "alpha": 2, "max_epochs": 7, "early_stopping": True, "random_state": 3},
+        "remix": {"mix": "linear", "label": "remix"} | {name: overrides[name] for name in shared},
         "adamixup": {"max_epochs": 7, "early_stopping": True, "random_state": 3},
         "generative": {},
         "logreg": {"max_iter": 1000, "random_state": 3},
@@ -286,7 +287,7 @@ def test_a_description_survives_json_and_a_second_look(name, searches):
 def test_a_description_tells_methods_apart_by_any_parameter():
     methods = [
         Method(MixupClassifier),
-        Method(MixupClassifier, {"alpha": 2}),
+        Method(MixupClassifier, {"mix": "linear", "alpha": 2}),
         Method(MixupClassifier(alpha=3)),
         Method(GenLabelClassifier),
         Method(GenLabelClassifier, {"density": KDE(bandwidth=0.5)}),
@@ -300,7 +301,7 @@ def test_a_description_tells_methods_apart_by_any_parameter():
     texts = [json.dumps(method.describe(), allow_nan=False) for method in methods]
     assert len(set(texts)) == len(methods)
     assert METHODS["mixup"].describe(alpha=2) == methods[1].describe()
-    assert METHODS["mixup"].describe() == Method("mixsk.MixupClassifier").describe()
+    assert METHODS["mixup"].describe() == Method("mixsk.MixupClassifier", {"mix": "linear"}).describe()
     grids = [Method(LogisticRegression, grid={"C": [c]}).describe(searches=True) for c in (1, 2)]
     assert grids[0] != grids[1]
 
@@ -454,3 +455,11 @@ def test_two_files_may_not_share_a_name(own):
     )
     with pytest.raises(ValueError, match=r"two methods are named 'a', of .*one_own.py and of .*other_own.py"):
         load_methods(f"{one},{other}")
+
+
+def test_named_methods_mix_as_their_papers_do_whatever_the_network_would_do_by_itself():
+    for name, method in METHODS.items():
+        clf = bare(method.build(module="table"))
+        if isinstance(clf, MixClassifier) and clf.mix is not None:
+            expected = {"lamix": "half"}.get(name, "columns" if name.startswith("columns") else "linear")
+            assert clf._mix() == expected

@@ -193,3 +193,33 @@ def test_a_noise_column_is_scaled_down():
 def test_the_table_network_has_the_sites_of_the_mlp():
     assert Table(4, 3, hidden=(6, 5)).widths == (4, 6, 5)
     assert Table(4, 3, hidden=(6, 5)).n_stages == 2
+
+
+# --- how rows are mixed -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", [MixupClassifier, GenLabelClassifier])
+@pytest.mark.parametrize(
+    ("params", "mix", "alpha"),
+    [
+        ({}, "linear", 1),
+        ({"module": "table"}, "columns", 0.4),
+        ({"module": "table", "alpha": 2}, "columns", 2),
+        ({"module": "table", "mix": "linear"}, "linear", 1),
+        ({"module": "table", "mix": "columns"}, "columns", 1),
+        ({"module": "table", "mix_at": "any"}, "linear", 2),
+        ({"module": "table", "mix_at": [0]}, "columns", 0.4),
+    ],
+)
+def test_how_rows_are_mixed_is_the_networks_own_if_it_is_left_open(cls, params, mix, alpha):
+    spec = cls(**params)._spec(n_stages=2)
+    assert (spec.mix, spec.hyper["alpha"]) == (mix, alpha)
+
+
+def test_auto_mixing_and_the_same_by_hand_are_the_same_fit():
+    left_open = MixupClassifier(module="table", max_epochs=3, random_state=0)
+    by_hand = clone(left_open).set_params(mix="columns", alpha=0.4)
+    X, y = table()
+    assert torch.equal(weights(left_open.fit(X, y)), weights(by_hand.fit(X, y)))
+    scores = batched_cross_validate(clone(left_open), X, y, cv=3)["test_score"]
+    np.testing.assert_array_equal(scores, batched_cross_validate(clone(by_hand), X, y, cv=3)["test_score"])

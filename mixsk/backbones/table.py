@@ -78,6 +78,8 @@ class Table(MLP):
         steps=600,
         min_epochs=10,
         stop_from=None,
+        mix="columns",
+        alpha=0.4,
     )
 
     def __init__(

@@ -24,6 +24,10 @@ class Training:
     stop_from : int or None
         Number of rows from which `early_stopping="auto"` holds some out. None: never; with validation rows of
         the user's, all epochs run and the best one's weights are restored.
+    mix : str
+        How its input is mixed.
+    alpha : float or None
+        With that mask. None: the method's own.
     """
 
     optimizer: Any = "adam"
@@ -35,3 +39,5 @@ class Training:
     steps: int | None = None
     min_epochs: int = 1
     stop_from: int | None = 1000  # rows from which a tenth of them is worth more as validation rows
+    mix: str = "linear"
+    alpha: float | None = None

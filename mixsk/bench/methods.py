@@ -61,7 +61,7 @@ class Method:
     >>> Method("sklearn.linear_model.LogisticRegression", {"C": 2}).build(random_state=0, max_epochs=5)
     LogisticRegression(C=2, random_state=0)
     >>> METHODS["remix"].build(module="linear", alpha=2)
-    MixupClassifier(alpha=2, label='remix', module='linear')
+    MixupClassifier(alpha=2, label='remix', mix='linear', module='linear')
     """
 
     estimator: object
@@ -227,27 +227,29 @@ OURS = (MixClassifier, GenerativeClassifier)
 # classes in its own paper, too, but on images; on a table of 9:1 they cost it .91 -> .75 in accuracy.
 PRIOR = {"class_prior": "train"}
 
+LINEAR = {"mix": "linear"}  # whatever network is asked for: some would mix otherwise by themselves
+
 METHODS = {
     "vanilla": Method("mixsk.MixupClassifier", {"mix": None}),
-    "mixup": Method("mixsk.MixupClassifier"),
-    "mixup-exclude-mi": Method("mixsk.MixupClassifier", {"drop_intrusions": True}),
+    "mixup": Method("mixsk.MixupClassifier", LINEAR),
+    "mixup-exclude-mi": Method("mixsk.MixupClassifier", LINEAR | {"drop_intrusions": True}),
     "manifold": Method("mixsk.MixupClassifier", {"mix_at": "any"}, hidden_only=True),
     "columns": Method("mixsk.MixupClassifier", {"mix": "columns"}),
     "columns+genlabel": Method(GENLABEL, {"mix": "columns"}),
-    "regmixup": Method("mixsk.MixupClassifier", {"clean_weight": 1}),
-    "remix": Method("mixsk.MixupClassifier", {"label": "remix"}),
-    "logistic": Method("mixsk.MixupClassifier", {"label": "logistic"}),
+    "regmixup": Method("mixsk.MixupClassifier", LINEAR | {"clean_weight": 1}),
+    "remix": Method("mixsk.MixupClassifier", LINEAR | {"label": "remix"}),
+    "logistic": Method("mixsk.MixupClassifier", LINEAR | {"label": "logistic"}),
     "adamixup": Method("mixsk.AdaMixupClassifier"),
-    "genlabel-gm": Method(GENLABEL),
-    "genlabel-kde": Method(GENLABEL, {"density": "kde"}),
-    "genlabel-nn": Method(GENLABEL, {"density": "nn"}),
-    "genlabel-nn-label": Method(GENLABEL, {"density": "nn-label"}),
-    "genlabel-cv": Method(GENLABEL, {"density": "cv"}),
+    "genlabel-gm": Method(GENLABEL, LINEAR),
+    "genlabel-kde": Method(GENLABEL, LINEAR | {"density": "kde"}),
+    "genlabel-nn": Method(GENLABEL, LINEAR | {"density": "nn"}),
+    "genlabel-nn-label": Method(GENLABEL, LINEAR | {"density": "nn-label"}),
+    "genlabel-cv": Method(GENLABEL, LINEAR | {"density": "cv"}),
     "genlabel-latent": Method(
-        GENLABEL, {"density_at": "last", "density_schedule": "warmup"}, hidden_only=True
+        GENLABEL, LINEAR | {"density_at": "last", "density_schedule": "warmup"}, hidden_only=True
     ),
     "genlabel-online": Method(
-        GENLABEL, {"density_at": "last", "density_schedule": "online"}, hidden_only=True
+        GENLABEL, LINEAR | {"density_at": "last", "density_schedule": "online"}, hidden_only=True
     ),
     "generative": Method("mixsk.GenerativeClassifier"),
     "infinite": Method(INFINITE, PRIOR),

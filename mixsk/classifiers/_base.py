@@ -29,7 +29,7 @@ from mixsk.classifiers._data import check_labels, encode_labels
 from mixsk.classifiers._network import make_backbone, make_net, pick_device
 from mixsk.classifiers._params import ParamsMixin
 from mixsk.classifiers._prepare import DRAWS, DROPOUT, ORDER, WEIGHTS, Preparation
-from mixsk.classifiers._settings import settled
+from mixsk.classifiers._settings import is_auto, settled, usual
 from mixsk.classifiers._trial import try_recipe
 from mixsk.engine import MixNet, Part, TrainingBatches, mean_logits
 from mixsk.rules import Recipe, Rows, Spec, State, mixing_sites
@@ -67,10 +67,21 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         """Beta parameter: the user's, or the value of the paper that the choice comes from."""
         if self.alpha is not None:
             return self.alpha
+        own = usual(self.module).alpha
+        if own is not None and is_auto(self.mix) and self._at_input():
+            return own
         if self.clean_weight > 0:
             return 20.0  # RegMixup on CIFAR-10
-        at_input = self.mix_at in ("input", 0, [0], (0,))
-        return 1.0 if at_input else 2.0  # GenLabel's tables; manifold mixup
+        return 1.0 if self._at_input() else 2.0  # GenLabel's tables; manifold mixup
+
+    def _at_input(self) -> bool:
+        return self.mix_at in ("input", 0, [0], (0,))
+
+    def _mix(self) -> Any:
+        """The mask: the user's, or the network's own, which is for its input."""
+        if not is_auto(self.mix):
+            return self.mix
+        return usual(self.module).mix if self._at_input() else "linear"
 
     # ---- scikit-learn's face
 
@@ -464,7 +475,7 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
     def _spec(self, n_stages: int) -> Spec:
         """The recipe's structure and numbers."""
         return Spec(
-            mix=self.mix,
+            mix=self._mix(),
             sites=(0,) if self.mix is None else mixing_sites(self.mix_at, n_stages),
             n_stages=n_stages,
             lam_per=self._lam_per(),

@@ -31,14 +31,15 @@ def settled(estimator: Any, n_rows: int | None) -> Training:
         With nothing left open.
     """
     own = {name: getattr(estimator, name) for name in NAMES}
-    found = replace(usual(estimator.module), **{name: v for name, v in own.items() if not _is_auto(v)})
+    found = replace(usual(estimator.module), **{name: v for name, v in own.items() if not is_auto(v)})
     if n_rows is None:
-        return replace(found, max_epochs=1, schedule=None if _is_auto(estimator.schedule) else found.schedule)
-    if found.steps is not None and _is_auto(estimator.max_epochs):
+        return replace(found, max_epochs=1, schedule=None if is_auto(estimator.schedule) else found.schedule)
+    if found.steps is not None and is_auto(estimator.max_epochs):
         n_batches = len(batch_slots(n_rows, found.batch_size))
         found = replace(found, max_epochs=max(found.min_epochs, -(-found.steps // n_batches)))
     return found
 
 
-def _is_auto(value: Any) -> bool:
+def is_auto(value: Any) -> bool:
+    """Whether a parameter is left to the network; arrays and objects compare in ways of their own."""
     return isinstance(value, str) and value == "auto"

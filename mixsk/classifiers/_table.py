@@ -435,9 +435,20 @@ PARAMETERS: dict[str, Parameter] = {
 }
 
 
+MIX_OR_AUTO = Parameter(
+    "auto",
+    [StrOptions({"auto", *MASKS}), None, callable],
+    f"""{_names({"auto", *MASKS})}, None or callable, default="auto"
+    How the two rows of a pair are mixed: all entries alike, at one half, or column by column.
+    "auto" is "columns" with alpha 0.4 at the input of "table", else "linear". None trains without
+    mixing. A callable is a mask `(h, lam, noise, extra) -> (m, share)`.""",
+)
+
 # Where a class allows more than the others do: {class: {parameter: row}}.
 OWN = {
+    "MixupClassifier": {"mix": MIX_OR_AUTO},
     "GenLabelClassifier": {
+        "mix": MIX_OR_AUTO,
         "density": Parameter(
             "gm",
             [StrOptions({*DENSITIES, "cv"}), HasMethods(["fit", "log_prob"])],

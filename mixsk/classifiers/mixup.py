@@ -67,7 +67,7 @@ class MixupClassifier(MixClassifier):
         activation: str = "relu",
         dropout: float = 0,
         encoder: Any = "auto",
-        mix: Any = "linear",
+        mix: Any = "auto",
         mix_at: Any = "input",
         alpha: float | None = None,
         lam_per: str | None = None,
