@@ -6,7 +6,7 @@
 
 from mixsk.bench import Method
 
-TABLE = {"module": "table", "activation": "silu"}
+TABLE = {"module": "table", "activation": "silu", "mix": "linear"}
 COLUMNS = TABLE | {"mix": "columns", "alpha": 0.4}
 
 
@@ -16,7 +16,7 @@ def _method(base, **own):
 
 METHODS = {
     "mlp": _method({"module": "mlp"}, mix=None),
-    "mlp-linear": _method({"module": "mlp"}),
+    "mlp-linear": _method({"module": "mlp"}, mix="linear"),
     "mlp-columns": _method({"module": "mlp"}, mix="columns"),
     "plain": _method(TABLE, mix=None),
     "linear-1": _method(TABLE),
