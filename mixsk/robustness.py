@@ -330,7 +330,7 @@ def _logits(clf, rows):
     device = _device_of(clf.net_)
     codes = torch.zeros(len(rows), dtype=torch.int64, device=device)
     part = Part(Rows(rows.to(device), codes, None, len(clf.classes_)), np.arange(len(rows)))
-    return mean_logits(clf.net_.predict_logits(part).double())
+    return mean_logits(clf.net_.predict_logits(part).double() / clf.temperature_)
 
 
 def _starts(cube, codes, pool, side):

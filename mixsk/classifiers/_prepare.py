@@ -27,7 +27,7 @@ from mixsk.engine import Part
 from mixsk.rules import Rows, State
 
 # Streams of random numbers, each with its own seed.
-WEIGHTS, ORDER, DRAWS, DROPOUT, SPLIT = range(5)
+WEIGHTS, ORDER, DRAWS, DROPOUT, SPLIT, CHOICE, FOLD_SEEDS = range(7)
 
 
 class Preparation:
@@ -79,6 +79,7 @@ class Preparation:
             )
         for name, idle, why in (
             ("class_weight", self.class_weight == "balanced", "counts all rows"),
+            ("calibrate", self.calibrate, "holds rows out"),
             ("schedule", self.schedule not in (None, "auto"), "needs the number of epochs"),
             ("mix_off", self.mix_off > 0, "needs the number of epochs"),
             ("drop_intrusions", self.drop_intrusions is True, "compares with all training rows"),

@@ -382,6 +382,13 @@ PARAMETERS: dict[str, Parameter] = {
     Networks trained as one program, each with its own weights, order of rows and draws; their
     probabilities are averaged.""",
     ),
+    "calibrate": Parameter(
+        False,
+        ["boolean"],
+        """bool, default=False
+    Divide the logits by a temperature with which predictions of held-out rows have the least log
+    loss. It is found by 5-fold cross-validation, which takes another two to five times the time.""",
+    ),
     "device": Parameter(
         "auto",
         [str],

@@ -13,14 +13,13 @@ from scipy.sparse import issparse
 from mixsk.backbones import Training
 from mixsk.classifiers._base import MixClassifier
 from mixsk.classifiers._holdout import FOLDS, Fold, held_out_score, stratified_folds, taken
-from mixsk.classifiers._prepare import SPLIT
+from mixsk.classifiers._prepare import CHOICE
 from mixsk.classifiers._table import PARAMETERS, document
 from mixsk.densities import DENSITIES
 from mixsk.engine import MixNet, Part
 from mixsk.rules import GenLabel, LatentGenLabel, OnlineGenLabel, PosteriorLabel, Rows
 
 CANDIDATES = ("gm", "kde")  # of density="cv": the paper's GenLabel (CV)
-CHOICE = SPLIT + 1  # a stream of random numbers of its own
 
 
 @document
@@ -127,6 +126,7 @@ class GenLabelClassifier(MixClassifier):
         n_iter_no_change: int = 10,
         class_weight: Any = None,
         n_members: int = 1,
+        calibrate: bool = False,
         device: str = "auto",
         dtype: str = "float32",
         amp: str | None = None,
@@ -238,6 +238,7 @@ class GenLabelClassifier(MixClassifier):
             "time_limit": self.time_limit and self.time_limit / fits,
             "max_density_rows": PARAMETERS["max_density_rows"].default,  # the density is an object by then
             "n_members": 1,
+            "calibrate": False,
             "verbose": 0,
             "warm_start": False,
         }
@@ -246,6 +247,11 @@ class GenLabelClassifier(MixClassifier):
             del given[name]  # of the callback that `verbose` brings
         del given["random_state"]
         return given
+
+    def _in_a_fold(self) -> dict[str, Any]:
+        """Without a cross-validation of their own: the density is the one that is chosen already."""
+        own = super()._in_a_fold()
+        return own | ({"density": self.density_choice_} if self.density == "cv" else {})
 
     def _new_net(self, rows: Rows, training: Training, keep_weights: bool) -> MixNet:
         net = super()._new_net(rows, training, keep_weights)

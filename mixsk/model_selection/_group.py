@@ -46,7 +46,7 @@ def why_not(clf: Any) -> str | None:
         return f"optimizer={optimizer!r} with {sorted(own)} has no stacked form"
     for name, idle in (
         ("callbacks", None), ("verbose", 0), ("time_limit", None), ("warm_start", False), ("n_members", 1),
-        ("amp", None),
+        ("amp", None), ("calibrate", False),
     ):  # fmt: skip
         if getattr(clf, name) != idle:
             return f"{name}={getattr(clf, name)!r} is for a fit of its own"
