@@ -69,12 +69,13 @@ def compared(own: pd.DataFrame, peers: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+", help="folders, of other methods each")
     parser.add_argument("--peers", type=Path, required=True)
     parser.add_argument("--without", default="realmlp_td", help="peers to leave out, joined by commas")
     parser.add_argument("--out", type=Path, help="the CSV to write")
     args = parser.parse_args()
-    found = compared(ours(args.run), theirs(args.peers, set(args.without.split(","))))
+    own = pd.concat([ours(folder) for folder in args.runs])
+    found = compared(own, theirs(args.peers, set(args.without.split(","))))
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         found.round(5).to_csv(args.out, lineterminator="\n")

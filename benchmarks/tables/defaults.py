@@ -11,6 +11,7 @@ TABLE = {"module": "table"}
 
 METHODS = {
     "mixup-table": Method("mixsk.MixupClassifier", TABLE),
+    "mixup-table-calibrated": Method("mixsk.MixupClassifier", TABLE | {"calibrate": True}),
     "mixup-table-4-members": Method("mixsk.MixupClassifier", TABLE | {"n_members": 4}),
     "genlabel-table": Method("mixsk.GenLabelClassifier", TABLE),
     "plain-table": Method("mixsk.MixupClassifier", TABLE | {"mix": None}),
