@@ -89,7 +89,8 @@ def iris():
 
 @pytest.mark.parametrize("cls", CLASSIFIERS)
 def test_defaults_and_names_are_those_of_the_table(cls):
-    own = {"mix": "half"} if cls is LaMixClassifier else {}
+    own = {LaMixClassifier: {"mix": "half"}}.get(cls, {})
+    own |= {"mix": "auto"} if cls in (MixupClassifier, GenLabelClassifier) else {}
     for name, value in cls().get_params(deep=False).items():
         assert value == own.get(name, PARAMETERS[name].default), name
         if name in own:
