@@ -91,3 +91,13 @@ def test_the_two_halves_share_no_table_and_the_methods_can_be_made():
     for name in ("ablation", "defaults"):
         for method in load_methods(str(FOLDER / f"{name}.py")).values():
             method.build(random_state=0)._check_params()
+
+
+@pytest.mark.parametrize("half", ["choose", "confirm"])
+def test_the_committed_figures_are_those_of_the_text(compare, half):
+    root = FOLDER.parents[1]
+    found = pd.read_csv(root / "benchmarks" / "results" / "tables" / f"{half}.csv", index_col="method")
+    text = (root / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert "\n".join(compare.markdown(found)) in text
+    if half == "confirm":
+        assert "\n".join(compare.markdown(found)) in (root / "README.md").read_text(encoding="utf-8")

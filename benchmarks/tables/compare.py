@@ -5,7 +5,8 @@
 
 The folds are those of `mixsk bench run` by default: `StratifiedKFold(5, shuffle=True, random_state=0)`.
 FOLDER has CSV files with one row a fold and the columns did (OpenML id), method, fold, acc, logloss, ece.
-Tables are those on which all methods and all peers have every fold. Prints a table, sorted by mean log loss.
+Tables are those on which all methods and all peers have every fold. Prints a Markdown table, sorted by
+mean log loss.
 """
 
 from __future__ import annotations
@@ -67,6 +68,18 @@ def compared(own: pd.DataFrame, peers: pd.DataFrame) -> pd.DataFrame:
     return found.sort_values("log_loss").rename_axis("method")
 
 
+def markdown(found: pd.DataFrame) -> list[str]:
+    """The lines of a Markdown table; peers have a star."""
+    lines = [
+        "| classifier | log loss | its mean rank | accuracy | its mean rank | ECE |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in found.iterrows():
+        scores = f"{row['log_loss']:.4f} | {row['log_loss_rank']:.2f} | {row['accuracy']:.4f} | "
+        lines.append(f"| {name} | {scores}{row['accuracy_rank']:.2f} | {row['ece']:.3f} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("runs", type=Path, nargs="+", help="folders, of other methods each")
@@ -80,7 +93,7 @@ def main() -> None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         found.round(5).to_csv(args.out, lineterminator="\n")
     print(f"{found['tables'].iloc[0]} tables")
-    print(found.drop(columns="tables").round(4).to_string())
+    print("\n".join(markdown(found)))
 
 
 if __name__ == "__main__":
