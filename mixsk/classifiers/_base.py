@@ -6,21 +6,19 @@ fails 22 of scikit-learn's checks. No maths here: that is in `mixsk.rules`.
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from mixsk.backbones import Training, seeded
-from mixsk.classifiers._calibration import fit_temperature, out_of_fold
+from mixsk.classifiers._calibration import Calibration
 from mixsk.classifiers._callbacks import (
     CallbackSupportMixin,
     EpochBridge,
@@ -29,10 +27,9 @@ from mixsk.classifiers._callbacks import (
     with_callbacks,
 )
 from mixsk.classifiers._data import check_labels, encode_labels
-from mixsk.classifiers._holdout import FOLDS
 from mixsk.classifiers._network import make_backbone, make_net, pick_device
 from mixsk.classifiers._params import ParamsMixin
-from mixsk.classifiers._prepare import DRAWS, DROPOUT, FOLD_SEEDS, ORDER, WEIGHTS, Preparation
+from mixsk.classifiers._prepare import DRAWS, DROPOUT, ORDER, WEIGHTS, Preparation
 from mixsk.classifiers._settings import is_auto, settled, usual
 from mixsk.classifiers._trial import try_recipe
 from mixsk.engine import MixNet, Part, TrainingBatches, mean_logits
@@ -42,10 +39,10 @@ from mixsk.rules import Recipe, Rows, Spec, State, mixing_sites
 STRUCTURE = {"module", "hidden", "activation", "encoder", "dtype", "n_members"}
 
 
-class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+class MixClassifier(
+    Preparation, Calibration, ParamsMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+):
     """Base of the classifiers; a subclass lists its parameters and says what its label is."""
-
-    _temperature = 1.0
 
     # ---- what a method says of itself
 
@@ -246,12 +243,6 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
         """
         return torch.softmax(self._logits(X), -1).numpy()
 
-    @property
-    def temperature_(self) -> float:
-        """What logits are divided by: 1 without `calibrate`; above 1, predictions are made less sure."""
-        check_is_fitted(self)
-        return self._temperature
-
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Predict the logarithm of class probabilities, also where they underflow.
 
@@ -365,36 +356,6 @@ class MixClassifier(Preparation, ParamsMixin, CallbackSupportMixin, ClassifierMi
             if not hasattr(net.criterion.label, "phases"):  # a label of later features cannot be tried yet
                 try_recipe(net, train, self.n_members, f"mix={self.mix!r} with label={self._label()!r}")
         return train, valid, net
-
-    def _fit_temperature(self, X: Any, y: Any, sample_weight: Any, net: MixNet) -> float:
-        """The temperature of predictions on rows that were not trained on; 1 without `calibrate`.
-
-        Of the time limit the fits of the folds and the one to come have equal shares.
-        """
-        if not self.calibrate:
-            return 1.0
-        start = time.perf_counter()
-        X, y, w = self._check_rows(X, y, sample_weight)
-        template = clone(self).set_params(**self._in_a_fold())
-        vars(template).pop("_skl_callbacks", None)  # which are told of the fit itself
-        (stream,) = self._streams(FOLD_SEEDS)[:1]
-        found = out_of_fold(template, X, y, w, int(stream.generate_state(1)[0]) % 2**31)
-        if found is None:
-            warnings.warn(
-                "calibrate=True needs a class with two rows, one to hold out: the temperature stays 1.",
-                stacklevel=4,  # the caller of fit
-            )
-            return 1.0
-        log_p, rows = found
-        if net.plan.time_limit is not None:
-            spent = time.perf_counter() - start
-            net.plan = replace(net.plan, time_limit=max(0.0, net.plan.time_limit - spent))
-        return fit_temperature(log_p, encode_labels(y[rows], self.classes_), None if w is None else w[rows])
-
-    def _in_a_fold(self) -> dict[str, Any]:
-        """Parameters of the fits that only serve this one."""
-        limit = self.time_limit and self.time_limit / (FOLDS + 1)
-        return {"calibrate": False, "verbose": 0, "time_limit": limit}
 
     def _choose(
         self, X: Any, y: np.ndarray, w: np.ndarray | None, train: Part, valid: Part | None, again: bool

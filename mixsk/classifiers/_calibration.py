@@ -7,7 +7,9 @@ rows are trained on; and it is drawn to 1 where there are few rows.
 
 from __future__ import annotations
 
+import time
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,60 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_is_fitted
 
-from mixsk.classifiers._holdout import stratified_folds
+from mixsk.classifiers._data import encode_labels
+from mixsk.classifiers._holdout import FOLDS, stratified_folds
+from mixsk.classifiers._prepare import FOLD_SEEDS
+from mixsk.engine import MixNet
 
 PULL = 1.0  # a standard normal prior of log T
 BOUNDS = (-3.0, 3.0)  # of log T
+
+
+class Calibration:
+    """Mixin: the temperature of a classifier's predictions."""
+
+    calibrate: bool
+    time_limit: float | None
+    classes_: np.ndarray
+    _temperature = 1.0
+
+    @property
+    def temperature_(self) -> float:
+        """What logits are divided by: 1 without `calibrate`; above 1, predictions are made less sure."""
+        check_is_fitted(self)
+        return self._temperature
+
+    def _fit_temperature(self, X: Any, y: Any, sample_weight: Any, net: MixNet) -> float:
+        """The temperature of predictions on rows that were not trained on; 1 without `calibrate`.
+
+        Of the time limit the fits of the folds and the one to come have equal shares.
+        """
+        if not self.calibrate:
+            return 1.0
+        start = time.perf_counter()
+        X, y, w = self._check_rows(X, y, sample_weight)
+        template = clone(self).set_params(**self._in_a_fold())
+        vars(template).pop("_skl_callbacks", None)  # which are told of the fit itself
+        (stream,) = self._streams(FOLD_SEEDS)[:1]
+        found = out_of_fold(template, X, y, w, int(stream.generate_state(1)[0]) % 2**31)
+        if found is None:
+            warnings.warn(
+                "calibrate=True needs a class with two rows, one to hold out: the temperature stays 1.",
+                stacklevel=4,  # the caller of fit
+            )
+            return 1.0
+        log_p, rows = found
+        if net.plan.time_limit is not None:
+            spent = time.perf_counter() - start
+            net.plan = replace(net.plan, time_limit=max(0.0, net.plan.time_limit - spent))
+        return fit_temperature(log_p, encode_labels(y[rows], self.classes_), None if w is None else w[rows])
+
+    def _in_a_fold(self) -> dict[str, Any]:
+        """Parameters of the fits that only serve this one."""
+        limit = self.time_limit and self.time_limit / (FOLDS + 1)
+        return {"calibrate": False, "verbose": 0, "time_limit": limit}
 
 
 def out_of_fold(
