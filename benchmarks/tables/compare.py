@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mixsk.bench import read_results
+from mixsk.bench import read_results, read_suite
 from mixsk.bench.report.statistics import mean_interval
 
 SCORES = {"logloss": "log_loss", "acc": "accuracy", "ece": "ece"}
@@ -83,15 +83,18 @@ def markdown(found: pd.DataFrame) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("runs", type=Path, nargs="+", help="folders, of other methods each")
+    parser.add_argument("--suite", help="tables to keep (default: all of the runs)")
     parser.add_argument("--peers", type=Path, required=True)
     parser.add_argument("--without", default="realmlp_td", help="peers to leave out, joined by commas")
     parser.add_argument("--out", type=Path, help="the CSV to write")
     args = parser.parse_args()
     own = pd.concat([ours(folder) for folder in args.runs])
-    found = compared(own, theirs(args.peers, set(args.without.split(","))))
+    if args.suite is not None:
+        own = own[own["table"].isin(read_suite(args.suite).tables)]
+    found = compared(own, theirs(args.peers, set(args.without.split(",")))).round(5)
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        found.round(5).to_csv(args.out, lineterminator="\n")
+        found.to_csv(args.out, lineterminator="\n")
     print(f"{found['tables'].iloc[0]} tables")
     print("\n".join(markdown(found)))
 
