@@ -82,11 +82,11 @@ def header() -> None:
 
 def linear(turns: int) -> None:
     """The linear network, one process each."""
-    clf = GenLabelClassifier(module="linear", early_stopping=False, random_state=0)
+    clf = GenLabelClassifier(module="linear", early_stopping=False, max_epochs=100, random_state=0)
     compare("GenLabel (GM), linear, 105 x 4, n_jobs 1 / 1", clf, GRID, (105, 4), turns, (1, 1), 15)
     compare("GenLabel (GM), linear, 1400 x 20, n_jobs 1 / 1", clf, GRID, (1400, 20), turns, (1, 1), 15)
     compare("GenLabel (GM), linear, 1400 x 20, n_jobs 2 / 2", clf, GRID, (1400, 20), turns, (2, 2), 15)
-    clf = MixupClassifier(module="linear", early_stopping=False, random_state=0)
+    clf = MixupClassifier(module="linear", early_stopping=False, max_epochs=100, random_state=0)
     grid = {"lr": GRID["lr"], "alpha": [0.2, 0.5, 1, 2, 4, 8]}
     compare(
         "mixup, linear, 105 x 4, 24 alphas and rates, n_jobs 1 / 1", clf, grid, (105, 4), turns, (1, 1), 15
@@ -95,7 +95,7 @@ def linear(turns: int) -> None:
 
 def early(turns: int) -> None:
     """Early stopping, as the default is from 1000 rows on."""
-    clf = GenLabelClassifier(module="linear", random_state=0)
+    clf = GenLabelClassifier(module="linear", max_epochs=100, random_state=0)
     compare("GenLabel (GM), linear, 1400 x 20, early stopping", clf, GRID, (1400, 20), turns, (1, 1), 15)
 
 
