@@ -82,24 +82,6 @@ class Table(MLP):
         alpha=0.4,
     )
 
-    def __init__(
-        self,
-        n_features: int,
-        n_classes: int,
-        *,
-        hidden: tuple[int, ...] = (128, 128),
-        activation: str = "relu",
-        dropout: float = 0.0,
-        norm: str | None = None,
-        n_models: int = 1,
-    ) -> None:
-        super().__init__(
-            n_features,
-            n_classes,
-            hidden=hidden,
-            activation=activation,
-            dropout=dropout,
-            norm=norm,
-            n_models=n_models,
-        )
-        self.stages[0] = Scaled(FeatureScale(n_features, n_models), self.stages[0])
+    def first(self, layer: nn.Module) -> nn.Module:
+        """The first layer behind feature scales."""
+        return Scaled(FeatureScale(self.widths[0], self.n_models), layer)
