@@ -148,13 +148,18 @@ def brier_score(y_true, y_proba, *, labels=None, sample_weight=None):
 
 def _calibration_error(codes, proba, weight, n_bins):
     """`expected_calibration_error` of what `_checked` returns; benchmarks skip the checks."""
+    confidence, right, bins = _binned(codes, proba, n_bins)
+    gaps = np.bincount(bins, weight * (right - confidence))
+    return float(np.abs(gaps).sum())
+
+
+def _binned(codes, proba, n_bins):
+    """Confidence, whether it is right, and bin (from 0) of each row, as a reliability diagram shows them."""
     confidence = proba.max(axis=1)
     right = proba.argmax(axis=1) == codes
     # Found among the edges, not as ceil(confidence * n_bins): 0.07 * 100 is 7.000000000000001.
     edges = np.arange(1, n_bins) / n_bins
-    bins = np.searchsorted(edges, confidence, side="left")
-    gaps = np.bincount(bins, weight * (right - confidence))
-    return float(np.abs(gaps).sum())
+    return confidence, right, np.searchsorted(edges, confidence, side="left")
 
 
 def _brier(codes, proba, weight):

@@ -74,7 +74,7 @@ def build(
     if not isinstance(module, str) and len(seeds) > 1:
         raise ValueError(
             f"module={module!r} has no model axis, so {len(seeds)} models of it cannot be stacked. Use one "
-            f"of {sorted(BACKBONES)}, or n_members=1."
+            f"of {sorted(BACKBONES)}, or n_members=1 and n_cv=1."
         )
     if isinstance(module, nn.Module):
         return _as_backbone(deepcopy(module))

@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from mixsk.backbones import Training, seeded
+from mixsk.classifiers._bagging import Bagging, Folded
 from mixsk.classifiers._calibration import Calibration
 from mixsk.classifiers._callbacks import (
     CallbackSupportMixin,
@@ -33,14 +34,21 @@ from mixsk.classifiers._prepare import DRAWS, DROPOUT, ORDER, WEIGHTS, Preparati
 from mixsk.classifiers._settings import is_auto, settled, usual
 from mixsk.classifiers._trial import try_recipe
 from mixsk.engine import MixNet, Part, TrainingBatches, mean_logits
+from mixsk.engine.stack import StackedBatches
 from mixsk.rules import Recipe, Rows, Spec, State, mixing_sites
 
 # What the network and its inputs are made of: fixed once it has weights.
-STRUCTURE = {"module", "hidden", "activation", "encoder", "dtype", "n_members"}
+STRUCTURE = {"module", "hidden", "activation", "encoder", "dtype", "n_members", "n_cv"}
 
 
 class MixClassifier(
-    Preparation, Calibration, ParamsMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+    Preparation,
+    Bagging,
+    Calibration,
+    ParamsMixin,
+    CallbackSupportMixin,
+    ClassifierMixin,
+    BaseEstimator,
 ):
     """Base of the classifiers; a subclass lists its parameters and says what its label is."""
 
@@ -138,6 +146,8 @@ class MixClassifier(
             self._temperature = temperature
         try:
             self._train(train, valid, net.max_epochs)
+            if self.calibrate and isinstance(train, Folded):
+                self._temperature = self._held_out_temperature(train)
         finally:
             net.callbacks_ = [pair for pair in net.callbacks_ if pair[0] != "scikit_learn"]
         close_context(context, self, *given)
@@ -225,12 +235,12 @@ class MixClassifier(
         Returns
         -------
         ndarray of shape (n_samples, n_classes), float64
-            Columns in the order of `classes_`; rows sum to 1. With several members the mean of theirs.
+            Columns in the order of `classes_`; rows sum to 1. With several networks the mean of theirs.
         """
         return self._log_proba(X).exp().numpy()
 
     def predict_proba_members(self, X: Any) -> np.ndarray:
-        """Predict class probabilities by each member.
+        """Predict class probabilities by each network.
 
         Parameters
         ----------
@@ -238,8 +248,9 @@ class MixClassifier(
 
         Returns
         -------
-        ndarray of shape (n_members, n_samples, n_classes), float64
-            Columns in the order of `classes_`; their mean over the members is `predict_proba`.
+        ndarray of shape (n_cv * n_members, n_samples, n_classes), float64
+            Columns in the order of `classes_`; their mean over the networks is `predict_proba`. Those of a
+            fold are side by side.
         """
         return torch.softmax(self._logits(X), -1).numpy()
 
@@ -301,7 +312,7 @@ class MixClassifier(
                 device = torch.device("cpu")
             fitted = type(self)(**self._fitted_params)  # set_params may have changed this estimator's own
             example = torch.zeros(2, self._width, dtype=self._dtype, device=device)
-            n_classes, seeds = len(self.classes_), [0] * fitted.n_members
+            n_classes, seeds = len(self.classes_), [0] * self._n_models
             backbone = make_backbone(fitted, example, n_classes, seeds)
             training = settled(fitted, None)
             self.net_ = make_net(fitted, training, backbone, self._width, n_classes, seeds).initialize()
@@ -349,12 +360,13 @@ class MixClassifier(
         train, valid = self._split(rows, X_val, y_val, sample_weight_val)
         self._choose(X, y, w, train, valid, again)
         state = self._weigh(train, valid)
+        train = self._in_folds(train)
         net = self._new_net(rows, settled(self, len(train)), keep_weights=again)
         net.criterion.phases(net.max_epochs)  # says now if there are too few epochs
-        net.criterion.bind(train.copied, state)
+        self._bind(net.criterion, train, state)
         if not isinstance(self.mix, str | None) or not isinstance(self._label(), str):
             if not hasattr(net.criterion.label, "phases"):  # a label of later features cannot be tried yet
-                try_recipe(net, train, self.n_members, f"mix={self.mix!r} with label={self._label()!r}")
+                try_recipe(net, train, self._n_models, f"mix={self.mix!r} with label={self._label()!r}")
         return train, valid, net
 
     def _choose(
@@ -388,7 +400,7 @@ class MixClassifier(
         return make_net(self, training, backbone, self._width, rows.n_classes, aux_seeds)
 
     def _seeds(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Of the network's weights, and of those of the recipe's own networks; one for each member."""
+        """Of the network's weights, and of those of the recipe's own networks; one for each network."""
         pairs = [stream.generate_state(2).tolist() for stream in self._streams(WEIGHTS)]
         weights, aux = zip(*pairs, strict=True)
         return weights, aux
@@ -420,15 +432,21 @@ class MixClassifier(
             self._keep(net, epochs)
         self.net_.criterion_.extend(part.copied, state)
 
-    def _batches(self, train: Part, recipe: Recipe, batch_size: int, epochs: int) -> TrainingBatches:
+    def _batches(
+        self, train: Part, recipe: Recipe, batch_size: int, epochs: int
+    ) -> TrainingBatches | StackedBatches:
         """Batches and draws for `epochs` epochs, from the streams of this call."""
         order, draws = (
             [np.random.default_rng(stream) for stream in self._streams(kind)] for kind in (ORDER, DRAWS)
         )
-        first = self._steps
-        batches = TrainingBatches(train, recipe, batch_size, order, draws, first)
+        first, recipes = self._steps, [recipe]
+        if isinstance(train, Folded):
+            batches, recipes = self._folded_batches(train, batch_size, order, draws, first), train.recipes
+        else:
+            batches = TrainingBatches(train, recipe, batch_size, order, draws, first)
         if self.mix_off:
-            recipe.hyper["mix_until"] = first + round((1 - self.mix_off) * epochs) * len(batches)
+            for one in recipes:
+                one.hyper["mix_until"] = first + round((1 - self.mix_off) * epochs) * len(batches)
         return batches
 
     def _train(self, train: Part, valid: Part | None, epochs: int) -> None:
@@ -467,7 +485,7 @@ class MixClassifier(
                 torch.set_num_threads(before)
 
     def _logits(self, X: Any) -> torch.Tensor:
-        """Logits of rows X by each member over the temperature, float64 (n_members, n, C)."""
+        """Logits of rows X by each network over the temperature, float64 (M, n, C)."""
         check_is_fitted(self)
         encoded = self._encode(X)
         rows = self._rows(encoded, np.zeros(len(encoded), np.int64), None, _device_of(self.net_))
@@ -476,7 +494,7 @@ class MixClassifier(
         return logits / self._temperature
 
     def _log_proba(self, X: Any) -> torch.Tensor:
-        """Logarithm of the mean of the members' probabilities, float64 (n, C)."""
+        """Logarithm of the mean of the networks' probabilities, float64 (n, C)."""
         return torch.log_softmax(mean_logits(self._logits(X)), -1)
 
     def _spec(self, n_stages: int) -> Spec:

@@ -19,6 +19,7 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
+from mixsk.classifiers._bagging import Folded
 from mixsk.classifiers._data import encode_labels
 from mixsk.classifiers._holdout import FOLDS, stratified_folds
 from mixsk.classifiers._prepare import FOLD_SEEDS
@@ -32,6 +33,7 @@ class Calibration:
     """Mixin: the temperature of a classifier's predictions."""
 
     calibrate: bool
+    n_cv: int
     time_limit: float | None
     classes_: np.ndarray
     _temperature = 1.0
@@ -47,7 +49,7 @@ class Calibration:
 
         Of the time limit the fits of the folds and the one to come have equal shares.
         """
-        if not self.calibrate:
+        if not self.calibrate or self.n_cv > 1:
             return 1.0
         start = time.perf_counter()
         X, y, w = self._check_rows(X, y, sample_weight)
@@ -66,6 +68,12 @@ class Calibration:
             spent = time.perf_counter() - start
             net.plan = replace(net.plan, time_limit=max(0.0, net.plan.time_limit - spent))
         return fit_temperature(log_p, encode_labels(y[rows], self.classes_), None if w is None else w[rows])
+
+    def _held_out_temperature(self, train: Folded) -> float:
+        """The temperature of networks that were each trained on all folds but one."""
+        logits, index = self._held_out_logits(self.net_, train)  # type: ignore[attr-defined]
+        rows = train.rows.take(index)
+        return fit_temperature(logits, rows.y.cpu().numpy(), None if rows.w is None else rows.w.cpu().numpy())
 
     def _in_a_fold(self) -> dict[str, Any]:
         """Parameters of the fits that only serve this one."""

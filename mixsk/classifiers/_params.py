@@ -116,6 +116,7 @@ class ParamsMixin:
                 "calibrate=True cannot go with warm_start=True: the folds would start anew, and their "
                 "temperature would not be that of a network that goes on. Set one of them to False."
             )
+        self._check_bagging()  # type: ignore[attr-defined]
         self._check_extra()
         self._check_callbacks()
         self._check_effects()

@@ -36,7 +36,7 @@ class Preparation:
     # Parameters and fitted attributes of the classifier.
     encoder: Any
     encoder_: Any
-    n_members: int
+    _n_models: int
     classes_: np.ndarray
     _dtype_name: str  # of the network, as fitted
 
@@ -80,6 +80,7 @@ class Preparation:
         for name, idle, why in (
             ("class_weight", self.class_weight == "balanced", "counts all rows"),
             ("calibrate", self.calibrate, "holds rows out"),
+            ("n_cv", self.n_cv > 1, "cuts all rows into folds"),
             ("schedule", self.schedule not in (None, "auto"), "needs the number of epochs"),
             ("mix_off", self.mix_off > 0, "needs the number of epochs"),
             ("drop_intrusions", self.drop_intrusions is True, "compares with all training rows"),
@@ -101,11 +102,11 @@ class Preparation:
         self._steps = 0
 
     def _streams(self, kind: int) -> list[np.random.SeedSequence]:
-        """Seeds of one stream of this call, one for each member, the first of which is that of a lone one.
+        """Seeds of one stream of this call, one for each network, the first of which is that of a lone one.
 
         Each kind has its own: changing alpha does not change the initial weights.
         """
-        keys = [(self._calls, kind, *((member,) if member else ())) for member in range(self.n_members)]
+        keys = [(self._calls, kind, *((member,) if member else ())) for member in range(self._n_models)]
         return [np.random.SeedSequence(self._seed, spawn_key=key) for key in keys]
 
     def _encode(self, X: Any, y: np.ndarray | None = None) -> np.ndarray:

@@ -382,12 +382,21 @@ PARAMETERS: dict[str, Parameter] = {
     Networks trained as one program, each with its own weights, order of rows and draws; their
     probabilities are averaged.""",
     ),
+    "n_cv": Parameter(
+        1,
+        [COUNT],
+        """int >= 1, default=1
+    Above 1, cross-fitted bagging: the training rows are cut into as many stratified folds (fewer if
+    no class has as many rows), and each network is trained on all folds but one; their
+    probabilities are averaged. With `n_members`, so many networks a fold.""",
+    ),
     "calibrate": Parameter(
         False,
         ["boolean"],
         """bool, default=False
     Divide the logits by a temperature with which predictions of held-out rows have the least log
-    loss. It is found by 5-fold cross-validation, which takes another two to five times the time.""",
+    loss. With `n_cv` above 1 the networks' own folds are held out; else it is found by 5-fold
+    cross-validation, which takes another two to five times the time.""",
     ),
     "device": Parameter(
         "auto",

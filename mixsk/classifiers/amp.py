@@ -93,6 +93,7 @@ class AMPClassifier(MixClassifier):
         n_iter_no_change: int = 10,
         class_weight: Any = None,
         n_members: int = 1,
+        n_cv: int = 1,
         calibrate: bool = False,
         device: str = "auto",
         dtype: str = "float32",

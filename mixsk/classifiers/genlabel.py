@@ -126,6 +126,7 @@ class GenLabelClassifier(MixClassifier):
         n_iter_no_change: int = 10,
         class_weight: Any = None,
         n_members: int = 1,
+        n_cv: int = 1,
         calibrate: bool = False,
         device: str = "auto",
         dtype: str = "float32",
@@ -238,6 +239,7 @@ class GenLabelClassifier(MixClassifier):
             "time_limit": self.time_limit and self.time_limit / fits,
             "max_density_rows": PARAMETERS["max_density_rows"].default,  # the density is an object by then
             "n_members": 1,
+            "n_cv": 1,
             "calibrate": False,
             "verbose": 0,
             "warm_start": False,

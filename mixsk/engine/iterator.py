@@ -73,6 +73,8 @@ class TrainingBatches:
         numbers do not depend on its neighbours.
     first_step : int, default=0
         Global number of the first step.
+    n_rows : int, default=None
+        Rows of an epoch: of more, the last in its order are left out. None: all.
     """
 
     def __init__(
@@ -83,12 +85,13 @@ class TrainingBatches:
         order: Sequence[np.random.Generator],
         draws: Sequence[np.random.Generator],
         first_step: int = 0,
+        n_rows: int | None = None,
     ) -> None:
         self.part = part
         self.recipe = recipe
         self.order = order
         self.draws = draws
-        self.slots = batch_slots(len(part), batch_size)
+        self.slots = batch_slots(len(part) if n_rows is None else n_rows, batch_size)
         self.sizes = (self.slots >= 0).sum(1)
         self.y = part.rows.y.cpu().numpy()
         n_classes = part.rows.n_classes

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mixsk.engine.iterator import Part, TrainingBatches
 from mixsk.engine.net import MixNet
-from mixsk.rules import Batch, Draw, Mixture
+from mixsk.rules import Batch, Draw, Mixture, State
 
 
 @dataclass
@@ -203,6 +203,37 @@ class PerSource:
         if isinstance(arg, dict):
             return {key: value[start : start + self.counts[s]] for key, value in arg.items()}
         return arg[start : start + self.counts[s]] if isinstance(arg, Tensor) else arg
+
+
+def know(recipe: Any, recipes: list[Any], states: list[State], counts: list[int]) -> None:
+    """Tell the common recipe what the sources' own ones know, laid side by side.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Of all models.
+    recipes : list of Recipe
+        One a source, bound.
+    states : list of State
+        Each source's own.
+    counts : list of int
+        Models of each source.
+    """
+    repeats = torch.tensor(counts)
+
+    def side_by_side(tensors: list[Tensor]) -> Tensor:
+        return torch.stack(tensors).repeat_interleave(repeats.to(tensors[0].device), 0)
+
+    class_weight = None
+    if states[0].class_weight is not None:
+        weights = [state.class_weight for state in states if state.class_weight is not None]
+        class_weight = side_by_side(weights).unsqueeze(1)
+    class_counts = side_by_side([state.class_counts for state in states])
+    recipe._know(State(class_counts, class_weight, any(state.weighted for state in states)))
+    if recipe.mask is not None and hasattr(recipe.mask, "bind"):
+        recipe.mask = PerSource([r.mask for r in recipes], counts, None)
+    if recipe.target is not None and not hasattr(recipe.label, "aux"):
+        recipe.target = PerSource([r.target for r in recipes], counts, states)
 
 
 def _join(tensors: Sequence[Any], counts: Sequence[int], width: int, fill: float) -> Any:

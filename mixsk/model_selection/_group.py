@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sklearn.pipeline import Pipeline
 
+from mixsk.classifiers._bagging import one_network
 from mixsk.classifiers._base import MixClassifier
 from mixsk.classifiers._settings import settled
 
@@ -46,20 +47,14 @@ def why_not(clf: Any) -> str | None:
         return f"optimizer={optimizer!r} with {sorted(own)} has no stacked form"
     for name, idle in (
         ("callbacks", None), ("verbose", 0), ("time_limit", None), ("warm_start", False), ("n_members", 1),
+        ("n_cv", 1),
         ("amp", None), ("calibrate", False),
     ):  # fmt: skip
         if getattr(clf, name) != idle:
             return f"{name}={getattr(clf, name)!r} is for a fit of its own"
     if getattr(clf, "density", None) == "cv":
         return "density='cv' runs a cross-validation of its own"
-    if getattr(clf, "axis", None) == "pair":
-        return "axis='pair' fits its offsets after training"
-    label = clf._label() if clf.mix is not None else "linear"
-    if hasattr(label, "phases"):
-        return "a density of features after a warm-up belongs to one network"
-    if clf.drop_intrusions and (hasattr(label, "aux") or clf.drop_intrusions == "last"):
-        return "drop_intrusions among features belongs to one network"
-    return None
+    return one_network(clf)
 
 
 def key(estimator: Any) -> str:

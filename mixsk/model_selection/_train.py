@@ -22,7 +22,7 @@ from mixsk.classifiers._settings import settled
 from mixsk.engine import Plan
 from mixsk.engine.iterator import TrainingBatches, batch_slots
 from mixsk.engine.optimizer import STACKED
-from mixsk.engine.stack import PerSource, Source, StackedBatches, StackedNet, StackedRows
+from mixsk.engine.stack import Source, StackedBatches, StackedNet, StackedRows, know
 from mixsk.model_selection._group import OF_A_DRAW, key, merged, plain, split
 from mixsk.model_selection._outcome import Fold, Model, Outcome
 from mixsk.model_selection._progress import Progress
@@ -251,7 +251,7 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome], callbacks: 
     recipe.to(device, dtype)
     sources = [_source(one, net.n_stages, dtype) for one in prepared]
     recipes = [source.batches.recipe for source in sources]
-    _know(recipe, recipes, [one.state for one in prepared], counts)
+    know(recipe, recipes, [one.state for one in prepared], counts)
 
     ahead = all(r.ahead for r in recipes)
     batches = StackedBatches(sources, rows=not (ahead and type(recipe.objective) is Mixed))
@@ -298,25 +298,6 @@ def _source(one: _Prepared, n_stages: int, dtype: torch.dtype) -> Source:
     training = one.training
     batches = clf._batches(one.train, recipe, training.batch_size, training.max_epochs)
     return Source(batches, one.valid, len(one.jobs))
-
-
-def _know(recipe: Recipe, recipes: list[Recipe], states: list[State], counts: list[int]) -> None:
-    """Tell the common recipe what the sources' own ones know, laid side by side."""
-    repeats = torch.tensor(counts)
-
-    def side_by_side(tensors: list[torch.Tensor]) -> torch.Tensor:
-        return torch.stack(tensors).repeat_interleave(repeats.to(tensors[0].device), 0)
-
-    class_weight = None
-    if states[0].class_weight is not None:
-        weights = [state.class_weight for state in states if state.class_weight is not None]
-        class_weight = side_by_side(weights).unsqueeze(1)
-    class_counts = side_by_side([state.class_counts for state in states])
-    recipe._know(State(class_counts, class_weight, any(state.weighted for state in states)))
-    if recipe.mask is not None and hasattr(recipe.mask, "bind"):
-        recipe.mask = PerSource([r.mask for r in recipes], counts, None)
-    if recipe.target is not None and not hasattr(recipe.label, "aux"):
-        recipe.target = PerSource([r.target for r in recipes], counts, states)
 
 
 def _report(

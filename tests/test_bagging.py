@@ -1,0 +1,185 @@
+"""`n_cv`: each network is trained on all folds but one, and the temperature comes from the one it lacks."""
+
+import pickle
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from sklearn.base import clone
+
+from mixsk import (
+    AdaMixupClassifier,
+    AMPClassifier,
+    GenLabelClassifier,
+    InfiniteMixupClassifier,
+    LaMixClassifier,
+    MixupClassifier,
+)
+from mixsk.classifiers import _bagging
+from mixsk.classifiers._calibration import fit_temperature
+from mixsk.model_selection import batched_cross_validate
+
+CLASSIFIERS = [
+    MixupClassifier,
+    GenLabelClassifier,
+    AMPClassifier,
+    InfiniteMixupClassifier,
+    LaMixClassifier,
+    AdaMixupClassifier,
+]
+SMALL = {"hidden": (5,), "max_epochs": 3, "batch_size": 16, "random_state": 0, "encoder": "passthrough"}
+
+
+def rows(n=90, seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    return (rng.normal(size=(n, 4)) + y[:, None]).astype(np.float32), y
+
+
+@pytest.fixture
+def folds(monkeypatch):
+    """The folds of the last fit."""
+    found = []
+    cut = _bagging.stratified_folds
+    monkeypatch.setattr(_bagging, "stratified_folds", lambda *args: found.append(cut(*args)) or found[-1])
+    return found
+
+
+@pytest.mark.parametrize("cls", CLASSIFIERS)
+def test_the_first_network_is_that_of_a_lone_fit_without_the_first_fold(cls, folds):
+    X, y = rows()
+    many = cls(**SMALL, n_cv=3, dtype="float64").fit(X, y)
+    train, _ = folds[-1][0]
+    alone = cls(**SMALL, dtype="float64").fit(X[train], y[train])
+    np.testing.assert_allclose(many.predict_proba_members(X)[0], alone.predict_proba(X), rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "params", [{"mix": None}, {"mix": "columns"}, {"mix_at": "any"}, {"clean_weight": 1}]
+)
+def test_every_way_of_mixing_has_its_own_rows(params, folds):
+    X, y = rows()
+    params = {
+        **SMALL,
+        **params,
+        "dtype": "float64",
+        "module": "table",
+        "mix_off": 0 if "mix" in params else 0.5,
+    }
+    many = MixupClassifier(**params, n_cv=3).fit(X, y)
+    train, _ = folds[-1][0]
+    alone = MixupClassifier(**params).fit(X[train], y[train])
+    np.testing.assert_allclose(many.predict_proba_members(X)[0], alone.predict_proba(X), rtol=1e-7)
+
+
+def test_a_network_never_sees_the_labels_of_its_fold(folds):
+    X, y = rows()
+    before = GenLabelClassifier(**SMALL, n_cv=3).fit(X, y)
+    held = folds[-1][2][1]
+    X2 = X.copy()
+    X2[held] += 100.0
+    after = GenLabelClassifier(**SMALL, n_cv=3).fit(X2, y)
+    for model in range(3):
+        same = np.array_equal(*(clf.predict_proba_members(X)[model] for clf in (before, after)))
+        assert same == (model == 2)
+
+
+def test_folds_cover_all_rows_once_and_members_share_one(folds):
+    X, y = rows()
+    clf = MixupClassifier(**SMALL, n_cv=4, n_members=2).fit(X, y)
+    assert clf.predict_proba_members(X).shape == (8, 90, 3)
+    np.testing.assert_array_equal(np.sort(np.concatenate([test for _, test in folds[-1]])), np.arange(90))
+    np.testing.assert_allclose(clf.predict_proba(X), clf.predict_proba_members(X).mean(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_temperature_is_that_of_the_rows_each_network_lacks(folds, weighted):
+    X, y = rows()
+    w = np.linspace(0.5, 1.5, 90) if weighted else None
+    plain = MixupClassifier(**SMALL, n_cv=3).fit(X, y, w)
+    logits = np.zeros((90, 3))
+    for probabilities, (_, test) in zip(plain.predict_proba_members(X), folds[-1], strict=True):
+        logits[test] = np.log(probabilities[test])
+    clf = MixupClassifier(**SMALL, n_cv=3, calibrate=True).fit(X, y, w)
+    assert plain.temperature_ == 1
+    assert clf.temperature_ == pytest.approx(fit_temperature(logits, y, w), rel=1e-3)
+    members = log_softmax(np.log(plain.predict_proba_members(X)) / clf.temperature_, axis=-1)
+    np.testing.assert_allclose(clf.predict_proba(X), np.exp(members).mean(0), rtol=1e-4)
+
+
+def test_rows_of_folds_that_differ_in_size_take_as_many_steps():
+    X, y = rows(98)  # 65, 65 and 66 rows; 65 would make a batch of one row
+    clf = MixupClassifier(**SMALL, n_cv=3).fit(X, y)
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_a_fit_is_repeated_by_its_seed_and_kept_by_a_pickle():
+    X, y = rows()
+    clf = MixupClassifier(**SMALL, n_cv=3, calibrate=True).fit(X, y)
+    again = clone(clf).fit(X, y)
+    back = pickle.loads(pickle.dumps(clf))
+    for other in (again, back):
+        np.testing.assert_array_equal(other.predict_proba(X), clf.predict_proba(X))
+    assert back.temperature_ == clf.temperature_ != 1
+
+
+def test_there_are_no_more_folds_than_rows_of_the_largest_class():
+    X, y = rows(7)  # 3, 2 and 2 rows
+    clf = MixupClassifier(**SMALL, n_cv=5).fit(X, y)
+    assert len(clf.predict_proba_members(X)) == 3
+    assert len(pickle.loads(pickle.dumps(clf)).predict_proba_members(X)) == 3
+
+
+def test_one_row_a_class_makes_one_network_and_a_warning():
+    X, y = rows(3)
+    with pytest.warns(UserWarning, match="n_cv=5 needs a class with two rows"):
+        clf = MixupClassifier(**SMALL, n_cv=5).fit(X, y)
+    assert len(clf.predict_proba_members(X)) == 1
+
+
+def test_early_stopping_ends_each_network_by_itself():
+    X, y = rows(300)
+    clf = MixupClassifier(**SMALL | {"max_epochs": 60, "lr": 0.3}, n_cv=3, early_stopping=True).fit(X, y)
+    assert "valid_loss" in clf.history_
+
+
+def test_a_time_limit_holds_for_all_networks():
+    X, y = rows(300)
+    clf = MixupClassifier(**SMALL | {"max_epochs": 10**6}, n_cv=3, time_limit=0.2).fit(X, y)
+    assert clf.net_.stop_ == "time_limit"
+
+
+@pytest.mark.parametrize(
+    ("cls", "params", "words"),
+    [
+        (MixupClassifier, {"warm_start": True}, "warm_start=True"),
+        (MixupClassifier, {"drop_intrusions": "last"}, "drop_intrusions among features"),
+        (InfiniteMixupClassifier, {"axis": "pair"}, "axis='pair'"),
+        (GenLabelClassifier, {"density_at": "last", "density_schedule": "warmup"}, "density of features"),
+    ],
+)
+def test_what_has_no_cross_fitted_form_says_so(cls, params, words):
+    with pytest.raises(
+        ValueError, match=rf"n_cv=3 trains each network on its own rows, but .*{words}.*n_cv=1"
+    ):
+        cls(**{"max_epochs": 2, **params}, n_cv=3).fit(*rows())
+
+
+def test_partial_fit_cannot_cut_folds():
+    X, y = rows()
+    with pytest.raises(ValueError, match="n_cv=3 cuts all rows into folds"):
+        MixupClassifier(**SMALL, n_cv=3).partial_fit(X, y, classes=[0, 1, 2])
+
+
+@pytest.mark.parametrize("n_cv", [0, 1.5, True, "5"])
+def test_a_number_of_folds_is_an_int_of_at_least_one(n_cv):
+    with pytest.raises(ValueError, match="n_cv"):
+        MixupClassifier(n_cv=n_cv).fit(*rows())
+
+
+def test_cross_validation_fits_one_by_one():
+    X, y = rows()
+    clf = MixupClassifier(**SMALL, n_cv=3)
+    with pytest.warns(UserWarning, match="n_cv=3 is for a fit of its own"):
+        found = batched_cross_validate(clf, X, y, cv=3, return_estimator=True)
+    assert all(len(fit.predict_proba_members(X)) == 3 for fit in found["estimator"])
