@@ -45,12 +45,17 @@ def folds(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("cls", CLASSIFIERS)
-def test_the_first_network_is_that_of_a_lone_fit_without_the_first_fold(cls, folds):
+@pytest.mark.parametrize(
+    ("cls", "mix"),
+    [(cls, "half" if cls is LaMixClassifier else "linear") for cls in CLASSIFIERS]
+    + [(MixupClassifier, "columns"), (GenLabelClassifier, "columns")],
+)
+def test_the_first_network_is_that_of_a_lone_fit_without_the_first_fold(cls, mix, folds):
     X, y = rows()
-    many = cls(**SMALL, n_cv=3, dtype="float64").fit(X, y)
+    params = {**SMALL, "mix": mix, "dtype": "float64"}
+    many = cls(**params, n_cv=3).fit(X, y)
     train, _ = folds[-1][0]
-    alone = cls(**SMALL, dtype="float64").fit(X[train], y[train])
+    alone = cls(**params).fit(X[train], y[train])
     np.testing.assert_allclose(many.predict_proba_members(X)[0], alone.predict_proba(X), rtol=1e-7)
 
 

@@ -110,6 +110,8 @@ class Bagging:
             own.to(counts.device)
             own.bind(part.copied, states[-1])
             train.recipes.append(own)
+        if hasattr(recipe.mask, "bind"):  # its draws ask the mask for noise, of what the columns are
+            recipe.mask.bind(train.rows)
         n_models = len(recipe.seeds)
         know(recipe, train.recipes, states, [n_models // len(states)] * len(states))
 
