@@ -1,11 +1,13 @@
 """`n_cv`: each network is trained on all folds but one, and the temperature comes from the one it lacks."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 from scipy.special import log_softmax
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 
 from mixsk import (
     AdaMixupClassifier,
@@ -17,7 +19,7 @@ from mixsk import (
 )
 from mixsk.classifiers import _bagging
 from mixsk.classifiers._calibration import fit_temperature
-from mixsk.model_selection import batched_cross_validate
+from mixsk.model_selection import BatchedGridSearchCV, batched_cross_validate
 
 CLASSIFIERS = [
     MixupClassifier,
@@ -182,9 +184,43 @@ def test_a_number_of_folds_is_an_int_of_at_least_one(n_cv):
         MixupClassifier(n_cv=n_cv).fit(*rows())
 
 
-def test_cross_validation_fits_one_by_one():
+@pytest.mark.parametrize(
+    ("cls", "params"),
+    [
+        (MixupClassifier, {"calibrate": True, "mix": "columns", "lr": [0.01, 0.1]}),
+        (MixupClassifier, {"mix_off": [0, 0.5], "early_stopping": True, "max_epochs": 20}),
+        (GenLabelClassifier, {"calibrate": True, "gamma": [0.1, 1.0]}),
+        (AMPClassifier, {"epsilon": [0.01, 0.1]}),
+        (LaMixClassifier, {"calibrate": True, "local_share": [0.2, 0.8]}),
+    ],
+)
+def test_a_search_trains_all_networks_of_all_candidates_together(cls, params):
+    X, y = rows(98)
+    grid = {name: values for name, values in params.items() if isinstance(values, list)}
+    own = {name: value for name, value in params.items() if name not in grid}
+    clf = cls(**{**SMALL, "dtype": "float64", **own}, n_cv=3)
+    scores = {"scoring": "neg_log_loss", "refit": False, "cv": 3}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # that some run one by one
+        ours = BatchedGridSearchCV(clf, grid, **scores).fit(X, y)
+    theirs = GridSearchCV(clf, grid, **scores).fit(X, y)
+    for name in ("split0_test_score", "split1_test_score", "split2_test_score"):
+        np.testing.assert_allclose(ours.cv_results_[name], theirs.cv_results_[name], rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [MixupClassifier, GenLabelClassifier])
+def test_cross_validation_gives_fitted_classifiers_of_several_networks(cls):
     X, y = rows()
-    clf = MixupClassifier(**SMALL, n_cv=3)
-    with pytest.warns(UserWarning, match="n_cv=3 is for a fit of its own"):
-        found = batched_cross_validate(clf, X, y, cv=3, return_estimator=True)
-    assert all(len(fit.predict_proba_members(X)) == 3 for fit in found["estimator"])
+    clf = cls(**SMALL, n_cv=3, calibrate=True, dtype="float64")
+    found = batched_cross_validate(clf, X, y, cv=3, return_estimator=True, return_indices=True)
+    for fit, train in zip(found["estimator"], found["indices"]["train"], strict=True):
+        alone = clone(clf).fit(X[train], y[train])
+        assert fit.temperature_ == pytest.approx(alone.temperature_, rel=1e-5)
+        np.testing.assert_allclose(fit.predict_proba_members(X), alone.predict_proba_members(X), rtol=1e-5)
+        np.testing.assert_allclose(fit.predict_proba(X), alone.predict_proba(X), rtol=1e-5)
+
+
+def test_a_calibrated_lone_network_still_fits_one_by_one():
+    X, y = rows()
+    with pytest.warns(UserWarning, match="calibrate=True is for a fit of its own"):
+        batched_cross_validate(MixupClassifier(**SMALL, calibrate=True), X, y, cv=3)

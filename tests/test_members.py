@@ -200,7 +200,7 @@ def prepared(cls=MixupClassifier, n_members=3, **params):
         params.pop("mix_at", None)
     clf = cls(n_members=n_members, **{**SMALL, **params})
     train, _, net = clf._prepare(*table())
-    batches = clf._batches(train, net.criterion, net.plan.batch_size, 2)
+    (batches,) = clf._batches(train, [net.criterion], net.plan.batch_size, 2)
     return net, [batch for _ in range(2) for batch in batches]
 
 

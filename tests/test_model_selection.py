@@ -388,7 +388,7 @@ def test_draws_and_initial_weights_are_bit_for_bit_those_of_a_lone_fit(cls, para
         for train, _ in SPLITS:
             clf = clone(estimator).set_params(**candidate)
             part, _, net = clf._prepare(X[train], Y[train])
-            alone = clf._batches(part, net.criterion, net.plan.batch_size, net.max_epochs)
+            (alone,) = clf._batches(part, [net.criterion], net.plan.batch_size, net.max_epochs)
             assert type(alone) is TrainingBatches
             alone = [b for _ in range(2) for b in alone]
             alone_weights = [*net.module.parameters(), *net.criterion.aux.parameters()]

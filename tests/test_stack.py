@@ -170,7 +170,7 @@ def batches_of(n_rows, cls=MixupClassifier, seed=0, **params):
     """The batches of a classifier's lone fit, and its validation rows."""
     clf = cls(**{**SMALL, **params, "random_state": seed})
     train, valid, net = clf._prepare(*table(n_rows, seed))
-    return clf._batches(train, net.criterion, net.plan.batch_size, net.max_epochs), valid
+    return clf._batches(train, [net.criterion], net.plan.batch_size, net.max_epochs)[0], valid
 
 
 def sources(cls=MixupClassifier, rows=(27, 31, 24), counts=(1, 2, 1), **params):

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from mixsk.classifiers._holdout import Fold, stratified_folds
-from mixsk.classifiers._prepare import FOLD_SEEDS
+from mixsk.classifiers._prepare import DRAWS, FOLD_SEEDS, ORDER
 from mixsk.engine import MixNet, Part, TrainingBatches, mean_logits
 from mixsk.engine.stack import Source, StackedBatches, know
-from mixsk.rules import Recipe, State
+from mixsk.rules import Recipe, Spec, State
 from mixsk.rules.objective import Mixed
 
 
@@ -36,13 +36,13 @@ class Folded(Part):
         """Rows of an epoch: as many for each group; a larger one leaves out a few, each time others."""
         return min(len(train) for train, _ in self.folds)
 
-    def part(self, fold: int) -> Part:
-        """What one group is trained on."""
-        return Part(self.rows, self.folds[fold][0])
+    def parts(self) -> list[Part]:
+        """What each group is trained on."""
+        return [Part(self.rows, train) for train, _ in self.folds]
 
-    def held_out(self, fold: int) -> Part:
-        """What it never sees."""
-        return Part(self.rows, self.folds[fold][1])
+    def held_out(self) -> list[Part]:
+        """What each group never sees."""
+        return [Part(self.rows, test) for _, test in self.folds]
 
 
 def one_network(clf: Any) -> str | None:
@@ -55,6 +55,28 @@ def one_network(clf: Any) -> str | None:
     if clf.drop_intrusions and (hasattr(label, "aux") or clf.drop_intrusions == "last"):
         return "drop_intrusions among features belongs to one network"
     return None
+
+
+def bound(spec: Spec, train: Part, state: State) -> list[Recipe]:
+    """Recipes that know the training rows: one, or one for each group."""
+    recipes = []
+    for part in train.parts() if isinstance(train, Folded) else [train]:
+        counts = state.class_counts
+        if isinstance(train, Folded):
+            counts = train.rows.take(part.index).class_counts()
+        recipe = Recipe(spec).to(counts.device)
+        recipe.bind(part.copied, State(counts, state.class_weight, state.weighted))
+        recipes.append(recipe)
+    return recipes
+
+
+def side_by_side(each: list[TrainingBatches]) -> TrainingBatches | StackedBatches:
+    """The batches of all networks, where they come from one place or from several."""
+    if len(each) == 1:
+        return each[0]
+    recipe = each[0].recipe
+    rows = not (recipe.ahead and type(recipe.objective) is Mixed)
+    return StackedBatches([Source(batches, None, 1) for batches in each], rows)
 
 
 class Bagging:
@@ -102,44 +124,44 @@ class Bagging:
         if not isinstance(train, Folded):
             recipe.bind(train.copied, state)
             return
-        states = []
-        for fold in range(len(train.folds)):
-            part, own = train.part(fold), Recipe(recipe.spec)
-            counts = train.rows.take(part.index).class_counts()
-            states.append(State(counts, state.class_weight, state.weighted))
-            own.to(counts.device)
-            own.bind(part.copied, states[-1])
-            train.recipes.append(own)
+        train.recipes[:] = bound(recipe.spec, train, state)
+        states = [own.state for own in train.recipes]
         if hasattr(recipe.mask, "bind"):  # its draws ask the mask for noise, of what the columns are
             recipe.mask.bind(train.rows)
         n_models = len(recipe.seeds)
         know(recipe, train.recipes, states, [n_models // len(states)] * len(states))
 
-    def _folded_batches(
-        self,
-        train: Folded,
-        batch_size: int,
-        order: list[np.random.Generator],
-        draws: list[np.random.Generator],
-        first: int,
-    ) -> StackedBatches:
-        """The batches of all models side by side, each from its group's rows and its own streams."""
-        sources = []
-        for model in range(self._n_models):
-            fold = model // self.n_members
-            streams = [order[model]], [draws[model]]
-            batches = TrainingBatches(
-                train.part(fold), train.recipes[fold], batch_size, *streams, first, n_rows=len(train)
-            )
-            sources.append(Source(batches, None, 1))
-        recipe = train.recipes[0]
-        return StackedBatches(sources, rows=not (recipe.ahead and type(recipe.objective) is Mixed))
+    def _batches(
+        self, train: Part, recipes: list[Recipe], batch_size: int, epochs: int
+    ) -> list[TrainingBatches]:
+        """Batches and draws for `epochs` epochs, from the streams of this call.
+
+        Of each network where they have rows of their own, else of all of them together.
+        """
+        order, draws = (
+            [np.random.default_rng(stream) for stream in self._streams(kind)]  # type: ignore[attr-defined]
+            for kind in (ORDER, DRAWS)
+        )
+        first = self._steps  # type: ignore[attr-defined]
+        if isinstance(train, Folded):
+            parts = [part for part in train.parts() for _ in range(self.n_members)]
+            known = [recipe for recipe in recipes for _ in range(self.n_members)]
+            found = [
+                TrainingBatches(part, recipe, batch_size, [rows], [numbers], first, n_rows=len(train))
+                for part, recipe, rows, numbers in zip(parts, known, order, draws, strict=True)
+            ]
+        else:
+            found = [TrainingBatches(train, *recipes, batch_size, order, draws, first)]
+        if self.mix_off:  # type: ignore[attr-defined]
+            until = first + round((1 - self.mix_off) * epochs) * len(found[0])  # type: ignore[attr-defined]
+            for recipe in recipes:
+                recipe.hyper["mix_until"] = until
+        return found
 
     def _held_out_logits(self, net: MixNet, train: Folded) -> tuple[np.ndarray, np.ndarray]:
         """Logits (m, C) of the rows that were held out, by the networks that never saw them; the rows."""
         found = []
-        for fold in range(len(train.folds)):
+        for fold, part in enumerate(train.held_out()):
             own = slice(fold * self.n_members, (fold + 1) * self.n_members)
-            logits = net.predict_logits(train.held_out(fold)).double()
-            found.append(mean_logits(logits[own]))
+            found.append(mean_logits(net.predict_logits(part).double()[own]))
         return torch.cat(found).numpy(), np.concatenate([test for _, test in train.folds])

@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from mixsk.backbones import Training, seeded
-from mixsk.classifiers._bagging import Bagging, Folded
+from mixsk.classifiers._bagging import Bagging, Folded, side_by_side
 from mixsk.classifiers._calibration import Calibration
 from mixsk.classifiers._callbacks import (
     CallbackSupportMixin,
@@ -30,12 +30,11 @@ from mixsk.classifiers._callbacks import (
 from mixsk.classifiers._data import check_labels, encode_labels
 from mixsk.classifiers._network import make_backbone, make_net, pick_device
 from mixsk.classifiers._params import ParamsMixin
-from mixsk.classifiers._prepare import DRAWS, DROPOUT, ORDER, WEIGHTS, Preparation
+from mixsk.classifiers._prepare import DROPOUT, WEIGHTS, Preparation
 from mixsk.classifiers._settings import is_auto, settled, usual
 from mixsk.classifiers._trial import try_recipe
-from mixsk.engine import MixNet, Part, TrainingBatches, mean_logits
-from mixsk.engine.stack import StackedBatches
-from mixsk.rules import Recipe, Rows, Spec, State, mixing_sites
+from mixsk.engine import MixNet, Part, mean_logits
+from mixsk.rules import Rows, Spec, State, mixing_sites
 
 # What the network and its inputs are made of: fixed once it has weights.
 STRUCTURE = {"module", "hidden", "activation", "encoder", "dtype", "n_members", "n_cv"}
@@ -432,27 +431,11 @@ class MixClassifier(
             self._keep(net, epochs)
         self.net_.criterion_.extend(part.copied, state)
 
-    def _batches(
-        self, train: Part, recipe: Recipe, batch_size: int, epochs: int
-    ) -> TrainingBatches | StackedBatches:
-        """Batches and draws for `epochs` epochs, from the streams of this call."""
-        order, draws = (
-            [np.random.default_rng(stream) for stream in self._streams(kind)] for kind in (ORDER, DRAWS)
-        )
-        first, recipes = self._steps, [recipe]
-        if isinstance(train, Folded):
-            batches, recipes = self._folded_batches(train, batch_size, order, draws, first), train.recipes
-        else:
-            batches = TrainingBatches(train, recipe, batch_size, order, draws, first)
-        if self.mix_off:
-            for one in recipes:
-                one.hyper["mix_until"] = first + round((1 - self.mix_off) * epochs) * len(batches)
-        return batches
-
     def _train(self, train: Part, valid: Part | None, epochs: int) -> None:
         """Run `epochs` of `net_` and keep its history, whatever ends them."""
         recipe = self.net_.criterion_
-        batches = self._batches(train, recipe, self.net_.plan.batch_size, epochs)
+        recipes = train.recipes if isinstance(train, Folded) else [recipe]
+        batches = side_by_side(self._batches(train, recipes, self.net_.plan.batch_size, epochs))
         self._class_counts = recipe.state.class_counts.cpu().numpy()
         n_before = len(self.net_.history)
         try:

@@ -47,8 +47,7 @@ def why_not(clf: Any) -> str | None:
         return f"optimizer={optimizer!r} with {sorted(own)} has no stacked form"
     for name, idle in (
         ("callbacks", None), ("verbose", 0), ("time_limit", None), ("warm_start", False), ("n_members", 1),
-        ("n_cv", 1),
-        ("amp", None), ("calibrate", False),
+        ("amp", None), ("calibrate", clf.calibrate and clf.n_cv > 1),
     ):  # fmt: skip
         if getattr(clf, name) != idle:
             return f"{name}={getattr(clf, name)!r} is for a fit of its own"

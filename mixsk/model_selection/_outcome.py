@@ -68,8 +68,8 @@ class Model:
         What training has added to the latter.
     weights, aux : dict of ndarray of shape (M, ...)
         Of all models of the program.
-    number : int
-        Which of them this is.
+    numbers : list of int
+        Which of them are this classifier's.
     epochs : list of dict
         The program's history, as far as the model has come.
     """
@@ -79,7 +79,7 @@ class Model:
     trained: dict[str, Any]
     weights: dict[str, np.ndarray]
     aux: dict[str, np.ndarray]
-    number: int
+    numbers: list[int]
     epochs: list[dict[str, Any]]
 
     def fitted(self) -> Any:
@@ -87,10 +87,9 @@ class Model:
         clf = clone(self.classifier)
         params = clf.get_params(deep=False)
         learnt = {name: value for name, value in vars(self.prepared).items() if name not in params}
-        own = slice(self.number, self.number + 1)
         state = vars(clf) | learnt | self.trained
         state |= {"_fitted_params": params, "_epochs": self.epochs}
-        state["_weights"] = {name: value[own] for name, value in self.weights.items()}
-        state["_aux_weights"] = {name: value[own] for name, value in self.aux.items()}
+        state["_weights"] = {name: value[self.numbers] for name, value in self.weights.items()}
+        state["_aux_weights"] = {name: value[self.numbers] for name, value in self.aux.items()}
         clf.__setstate__(state)
         return clf

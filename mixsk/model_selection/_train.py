@@ -15,11 +15,13 @@ import torch
 from sklearn.base import clone
 
 from mixsk.backbones import Training, seeded
+from mixsk.classifiers._bagging import Folded, bound
 from mixsk.classifiers._base import _records
+from mixsk.classifiers._calibration import fit_temperature
 from mixsk.classifiers._network import _prefixed, make_backbone, patience
 from mixsk.classifiers._prepare import DROPOUT
 from mixsk.classifiers._settings import settled
-from mixsk.engine import Plan
+from mixsk.engine import Part, Plan
 from mixsk.engine.iterator import TrainingBatches, batch_slots
 from mixsk.engine.optimizer import STACKED
 from mixsk.engine.stack import Source, StackedBatches, StackedNet, StackedRows, know
@@ -51,6 +53,11 @@ class _Prepared:
     jobs: list[_Job]
     evaluate: list[Any]  # tensors, or what encoding them raised
     before: list[tuple[str, Any]]
+
+    @property
+    def n_networks(self) -> int:
+        """Of each job."""
+        return int(self.classifier._n_models)
 
 
 def train(
@@ -193,7 +200,7 @@ def _prepare(jobs: list[_Job], fold: Fold) -> _Prepared:
 
 def _portions(prepared: list[_Prepared]) -> list[list[_Prepared]]:
     """Sources in portions that fit into memory; a source too large for that is cut."""
-    most = max(1, int(MEMORY // _bytes_of_a_model(prepared[0])))
+    most = max(1, int(MEMORY // (_bytes_of_a_model(prepared[0]) * prepared[0].n_networks)))
     portions: list[list[_Prepared]] = [[]]
     for whole in prepared:
         for start in range(0, len(whole.jobs), most):
@@ -234,14 +241,13 @@ def _train_halved(prepared: list[_Prepared], outcomes: list[Outcome], progress: 
 
 def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome], callbacks: list[Any]) -> None:
     """Train the models of some sources together."""
-    jobs = [job for one in prepared for job in one.jobs]
-    classifiers = [job.classifier for job in jobs]
-    counts = [len(one.jobs) for one in prepared]
+    # In the order of the models: of a job with several networks, each lies beside those of its neighbours.
+    classifiers = [job.classifier for one in prepared for _ in range(one.n_networks) for job in one.jobs]
     first = prepared[0].classifier
     rows = prepared[0].train.rows
     dtype, device, n_classes = rows.X.dtype, rows.X.device, len(first.classes_)
     weights, aux = zip(
-        *(pair for one, n in zip(prepared, counts, strict=True) for pair in [_seeds(one)] * n), strict=True
+        *(pair for one in prepared for own in _seeds(one) for pair in [own] * len(one.jobs)), strict=True
     )
     net = make_backbone(first, rows.X[:2], n_classes, weights)
 
@@ -249,16 +255,16 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome], callbacks: 
     recipe = Recipe(common._spec(net.n_stages))
     recipe.attach(Sizes(rows.X.shape[1], net.widths, n_classes, net.n_models), aux)
     recipe.to(device, dtype)
-    sources = [_source(one, net.n_stages, dtype) for one in prepared]
-    recipes = [source.batches.recipe for source in sources]
-    know(recipe, recipes, [one.state for one in prepared], counts)
+    sources = [source for one in prepared for source in _sources(one, net.n_stages, dtype)]
+    recipes, counts = [source.batches.recipe for source in sources], [s.n_models for s in sources]
+    know(recipe, recipes, [own.state for own in recipes], counts)
 
     ahead = all(r.ahead for r in recipes)
     batches = StackedBatches(sources, rows=not (ahead and type(recipe.objective) is Mixed))
     valid = None
     if prepared[0].valid is not None:
-        class_weights = [one.state.class_weight for one in prepared]
-        valid = StackedRows([one.valid for one in prepared], class_weights, counts)
+        class_weights = [own.state.class_weight for own in recipes]
+        valid = StackedRows([source.valid for source in sources], class_weights, counts)
     training = prepared[0].training
     plan = Plan(schedule=training.schedule, patience=patience(first, training))
     each = [settled(clf, None) for clf in classifiers]
@@ -283,21 +289,17 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome], callbacks: 
     _report(trained, prepared, sources, outcomes)
 
 
-def _seeds(one: _Prepared) -> tuple[int, int]:
-    """Of the network's weights and of the recipe's own networks, as a lone fit would have them."""
-    (weights,), (aux,) = one.classifier._seeds()
-    return weights, aux
+def _seeds(one: _Prepared) -> list[tuple[int, int]]:
+    """Of each network's weights and of the recipe's own networks, as a lone fit would have them."""
+    return list(zip(*one.classifier._seeds(), strict=True))
 
 
-def _source(one: _Prepared, n_stages: int, dtype: torch.dtype) -> Source:
-    """The batches of one source, whose recipe holds the numbers of its models."""
-    clf = one.classifier
-    recipe = Recipe(merged([job.classifier for job in one.jobs], dtype)._spec(n_stages))
-    recipe.to(one.train.rows.X.device)
-    recipe.bind(one.train.copied, one.state)
+def _sources(one: _Prepared, n_stages: int, dtype: torch.dtype) -> list[Source]:
+    """The batches of each network that a job has, whose recipe holds the numbers of all jobs."""
+    recipes = bound(merged([job.classifier for job in one.jobs], dtype)._spec(n_stages), one.train, one.state)
     training = one.training
-    batches = clf._batches(one.train, recipe, training.batch_size, training.max_epochs)
-    return Source(batches, one.valid, len(one.jobs))
+    each = one.classifier._batches(one.train, recipes, training.batch_size, training.max_epochs)
+    return [Source(batches, one.valid, len(one.jobs)) for batches in each]
 
 
 def _report(
@@ -316,16 +318,24 @@ def _report(
         ends = net.patience_.epochs.tolist()
     n_sets = len(prepared[0].evaluate)
     some = prepared[0].train.rows.X[:1]
-    found = []
-    for k in range(n_sets):
-        rows = [one.evaluate[k] for one in prepared]
+
+    def probabilities(rows: list[Any]) -> list[torch.Tensor]:
+        """Of each source's rows; what cannot be predicted is stood for by a row that can."""
         usable = [some if isinstance(x, Exception) or len(x) == 0 else x for x in rows]
-        found.append(net.probabilities(usable, counts))
-    model = 0
-    for s, one in enumerate(prepared):
+        return net.probabilities(usable, counts)
+
+    of_source = [one for one in prepared for _ in range(one.n_networks)]
+    found = [probabilities([one.evaluate[k] for one in of_source]) for k in range(n_sets)]
+    held_out: list[torch.Tensor] = []
+    if prepared[0].classifier.calibrate:
+        held_out = probabilities([rows for one in prepared for rows in _held_out(one.train)])
+    s = model = 0
+    for one in prepared:
+        own, n_jobs = range(s, s + one.n_networks), len(one.jobs)
         for g, job in enumerate(one.jobs):
             outcome = outcomes[job.number]
-            if diverged[model]:
+            models = [model + g + n_jobs * k for k in range(one.n_networks)]
+            if any(diverged[m] for m in models):
                 lr = settled(job.classifier, None).lr
                 outcome.error = FloatingPointError(
                     f"The training loss or a weight was no longer finite (lr={lr}). Try a "
@@ -333,23 +343,46 @@ def _report(
                 )
             else:
                 outcome.classes, outcome.before = one.classifier.classes_, one.before
-                epochs = history[: ends[model]]
-                learnt = _learnt(sources[s].batches, len(epochs))
-                outcome.model = Model(job.classifier, one.classifier, learnt, weights, aux, model, epochs)
+                epochs = history[: max(ends[m] for m in models)]
+                temperature = 1.0
+                if held_out and isinstance(one.train, Folded):
+                    temperature = _temperature(one.train, [held_out[k][g] for k in own])
+                learnt = _learnt([sources[k].batches for k in own], len(epochs), temperature)
+                outcome.model = Model(job.classifier, one.classifier, learnt, weights, aux, models, epochs)
                 outcome.probabilities = [
-                    one.evaluate[k] if isinstance(one.evaluate[k], Exception) else found[k][s][g].numpy()
-                    for k in range(n_sets)
+                    rows if isinstance(rows, Exception) else _mean([of[k][g] for k in own], temperature)
+                    for rows, of in zip(one.evaluate, found, strict=True)
                 ]
-            model += 1
+        s, model = own.stop, model + n_jobs * one.n_networks
 
 
-def _learnt(batches: TrainingBatches, n_epochs: int) -> dict[str, Any]:
+def _held_out(train: Part) -> list[Any]:
+    """The rows that each network never saw; without folds, nothing that can be predicted."""
+    return [p.rows.X[p.index] for p in train.held_out()] if isinstance(train, Folded) else [()]
+
+
+def _temperature(train: Folded, held_out: list[torch.Tensor]) -> float:
+    """Of one job's networks, from their probabilities of the rows that they never saw."""
+    rows = train.rows.take(np.concatenate([test for _, test in train.folds]))
+    w = None if rows.w is None else rows.w.cpu().numpy()
+    return fit_temperature(torch.cat(held_out).log().numpy(), rows.y.cpu().numpy(), w)
+
+
+def _mean(each: list[torch.Tensor], temperature: float) -> np.ndarray:
+    """The mean probabilities (n, C) of one job's networks, at its temperature."""
+    p = torch.stack(each)
+    if temperature != 1:
+        p = torch.softmax(p.log() / temperature, -1)
+    return np.asarray(p.mean(0).numpy())
+
+
+def _learnt(each: list[TrainingBatches], n_epochs: int, temperature: float) -> dict[str, Any]:
     """What a lone fit, its only call so far, would know after its training besides the weights."""
-    recipe = batches.recipe
-    learnt = {"_class_counts": recipe.state.class_counts.cpu().numpy()}
-    if hasattr(recipe.label, "density_"):
+    recipe = each[0].recipe
+    learnt = {"_class_counts": recipe.state.class_counts.cpu().numpy(), "_temperature": temperature}
+    if len(each) == 1 and hasattr(recipe.label, "density_"):
         learnt["density_"] = recipe.label.density_
-    return learnt | {"_calls": 1, "_steps": len(batches) * n_epochs}
+    return learnt | {"_calls": 1, "_steps": len(each[0]) * n_epochs}
 
 
 @contextmanager

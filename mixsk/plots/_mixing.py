@@ -43,14 +43,14 @@ def mixed_rows(estimator: Any, X: Any, y: Any, n_rows: int, random_state: Any) -
     """The first row of each of the first `n_rows` batches of `estimator.fit(X, y)`.
 
     One row a batch, so that lam varies from row to row also where a batch shares one. Nothing is
-    trained, and the estimator is left as it is.
+    trained, and the estimator is left as it is. With `n_cv` it is a fit on all rows.
 
     Raises
     ------
     ValueError
         For input or parameters that fit would refuse; if rows are not mixed at the input.
     """
-    clf = clone(estimator)
+    clf = clone(estimator).set_params(n_cv=1)
     if random_state is not None:
         clf.set_params(random_state=random_state)
     train, _, net = clf._prepare(X, y)
@@ -61,7 +61,7 @@ def mixed_rows(estimator: Any, X: Any, y: Any, n_rows: int, random_state: Any) -
             f"mixes at stages {recipe.spec.sites} of the network and the label reads stages "
             f"{recipe.taps}. Use mix_at='input'."
         )
-    batches = clf._batches(train, recipe, net.plan.batch_size, net.max_epochs)
+    (batches,) = clf._batches(train, [recipe], net.plan.batch_size, net.max_epochs)
     found = []
     with clf._threads():
         for batch in islice(chain.from_iterable(repeat(batches)), n_rows):
