@@ -82,7 +82,9 @@ def header() -> None:
 
 def linear(turns: int) -> None:
     """The linear network, one process each."""
-    clf = GenLabelClassifier(module="linear", early_stopping=False, max_epochs=100, random_state=0)
+    clf = GenLabelClassifier(
+        density="gm", module="linear", early_stopping=False, max_epochs=100, random_state=0
+    )
     compare("GenLabel (GM), linear, 105 x 4, n_jobs 1 / 1", clf, GRID, (105, 4), turns, (1, 1), 15)
     compare("GenLabel (GM), linear, 1400 x 20, n_jobs 1 / 1", clf, GRID, (1400, 20), turns, (1, 1), 15)
     compare("GenLabel (GM), linear, 1400 x 20, n_jobs 2 / 2", clf, GRID, (1400, 20), turns, (2, 2), 15)
@@ -95,14 +97,15 @@ def linear(turns: int) -> None:
 
 def early(turns: int) -> None:
     """Early stopping, as the default is from 1000 rows on."""
-    clf = GenLabelClassifier(module="linear", max_epochs=100, random_state=0)
+    clf = GenLabelClassifier(density="gm", module="linear", max_epochs=100, random_state=0)
     compare("GenLabel (GM), linear, 1400 x 20, early stopping", clf, GRID, (1400, 20), turns, (1, 1), 15)
 
 
 def mlp(turns: int) -> None:
     """Multi-layer perceptrons, two processes each."""
     for width, bar in ((16, 3.0), (64, 1.3), (128, 1.0)):
-        clf = GenLabelClassifier(hidden=(width, width), early_stopping=False, max_epochs=30, random_state=0)
+        network = {"module": "mlp", "hidden": (width, width), "early_stopping": False, "max_epochs": 30}
+        clf = GenLabelClassifier(density="gm", **network, random_state=0)
         compare(
             f"GenLabel (GM), 2 x {width}, 1400 x 20, 30 epochs, n_jobs 2 / 2",
             clf,

@@ -37,6 +37,7 @@ from mixsk import (
 )
 
 COLUMNS, CLASSES, BATCH = 20, 3, 128
+MLP = {"module": "mlp"}  # the network that is written by hand beside it
 
 
 def table(n_rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +75,8 @@ def ours(cls: type, epochs: int, **params: object) -> Callable[[np.ndarray, np.n
     """A fit of one of our classifiers for exactly `epochs`."""
 
     def fit(X: np.ndarray, y: np.ndarray) -> None:
-        cls(batch_size=BATCH, max_epochs=epochs, early_stopping=False, random_state=0, **params).fit(X, y)
+        settings = {"batch_size": BATCH, "max_epochs": epochs, "early_stopping": False, "random_state": 0}
+        cls(**MLP, **settings, **params).fit(X, y)
 
     return fit
 
@@ -142,9 +144,9 @@ def steps(turns: int, epochs: int = 40) -> None:
     methods = {
         "mixup": ours(MixupClassifier, epochs),
         "vanilla": ours(MixupClassifier, epochs, mix=None),
-        "genlabel (GM)": ours(GenLabelClassifier, epochs),
-        "genlabel (KDE)": ours(GenLabelClassifier, epochs, density="kde"),
-        "genlabel (NN)": ours(GenLabelClassifier, epochs, density="nn"),
+        "genlabel (GM)": ours(GenLabelClassifier, epochs, density="gm", gamma=0.5),
+        "genlabel (KDE)": ours(GenLabelClassifier, epochs, density="kde", gamma=0.5),
+        "genlabel (NN)": ours(GenLabelClassifier, epochs, density="nn", gamma=0.5),
         "genlabel (GM, online)": ours(GenLabelClassifier, epochs, **features, density_schedule="online"),
         # one epoch of warm-up, so that the steps are those after it
         "genlabel (GM, latent)": ours(
@@ -192,7 +194,8 @@ import numpy as np, torch
 from mixsk import MixupClassifier
 torch.set_num_threads(1)
 small = np.random.default_rng(0).standard_normal((500, 20), dtype=np.float32)
-MixupClassifier(max_epochs=1, early_stopping=True).fit(small, np.arange(500) % 3)  # what torch loads once
+clf = MixupClassifier(module="mlp", max_epochs=1, early_stopping=True)
+clf.fit(small, np.arange(500) % 3)  # what torch loads once
 rng = np.random.default_rng(0)
 X = rng.standard_normal((1_000_000, 20), dtype=np.float32)
 y = rng.integers(3, size=1_000_000)
@@ -201,7 +204,7 @@ def status(name):
     return int(line.split()[1]) / 1000
 open("/proc/self/clear_refs", "w").write("5")  # forget the peak so far
 before = status("VmRSS")
-MixupClassifier(max_epochs=1).fit(X, y)
+MixupClassifier(module="mlp", max_epochs=1).fit(X, y)
 print(status("VmHWM") - before)
 """
 

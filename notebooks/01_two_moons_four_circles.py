@@ -53,7 +53,7 @@ for name in problems:
 # Two hidden layers of 128, Adam, and the same number of epochs for all: there is no early stopping.
 # *Vanilla* does not mix.
 #
-# GenLabel takes the densities' answer alone (`gamma=1`). Its default density is one Gaussian per class. No
+# GenLabel takes the densities' answer alone (`gamma=1`). The simplest density is one Gaussian per class. No
 # Gaussian has the shape of a moon or a circle, so here each class gets a mixture of several. Their number
 # is the one under which held-out training rows are likeliest; test rows have no part in it. (The paper uses
 # kernel densities and another optimiser here, so its accuracies are not comparable with those below.)
@@ -73,7 +73,7 @@ n_components = {
 print(n_components)
 
 # %%
-common = {"max_epochs": 100, "early_stopping": False, "n_threads": 1, "random_state": 0}
+common = {"module": "mlp", "max_epochs": 100, "early_stopping": False, "n_threads": 1, "random_state": 0}
 
 
 def methods(name):

@@ -107,7 +107,7 @@ class Deadly(GM):
         return super().fit(*args, **kwargs)
 
 
-NETWORK = {"density": Deadly(), "hidden": (4,), "max_epochs": 3}
+NETWORK = {"density": Deadly(), "gamma": 0.5, "hidden": (4,), "max_epochs": 3}
 GRID = {"lr": [0.1, 0.001]}
 METHODS = {"steady": Faulty(), "together": Method("mixsk.GenLabelClassifier", NETWORK, grid=GRID)}
 WANTED = os.environ.get("MIXSK_TROUBLES", " ".join(TROUBLES)).split()

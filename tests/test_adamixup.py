@@ -461,8 +461,8 @@ def table(n=90, seed=0):
 
 
 def small(cls=AdaMixupClassifier, **params):
-    fixed = {"hidden": (6,), "dtype": "float64", "random_state": 0, "batch_size": 32, "max_epochs": 3}
-    return cls(**{**fixed, **params})
+    fixed = {"module": "mlp", "hidden": (6,), "dtype": "float64", "random_state": 0}
+    return cls(**{**fixed, "batch_size": 32, "max_epochs": 3, **params})
 
 
 def networks(net):
@@ -591,7 +591,8 @@ def test_policies_learn_to_keep_mixed_rows_off_real_rows_of_another_label():
 )
 def test_it_learns_and_the_same_seed_gives_the_same_bits(params):
     X, y = load_iris(return_X_y=True)
-    params = {"hidden": (32,), "lr": 1e-2, "max_epochs": 30, "random_state": 0, **params}
+    fixed = {"module": "mlp", "hidden": (32,), "lr": 1e-2, "max_epochs": 30, "random_state": 0}
+    params = fixed | params
     first, second = (AdaMixupClassifier(**params).fit(X, y) for _ in range(2))
     assert first.score(X, y) > 0.9
     assert np.isfinite(first.history_["train_loss"]).all()

@@ -621,7 +621,7 @@ def iris():
     return load_iris(return_X_y=True)
 
 
-FAST = {"hidden": (32,), "lr": 1e-2, "max_epochs": 60, "random_state": 0}
+FAST = {"module": "mlp", "hidden": (32,), "lr": 1e-2, "max_epochs": 60, "random_state": 0}
 
 
 def probabilities(data, cls=AMPClassifier, **params):

@@ -119,7 +119,7 @@ PARAMETERS = [
     ({"module": Wide}, "gave (2, 4) for 2 rows of 3 classes"),
     ({"module": Broken}, "must map (B, 3) to logits (B, 3)"),
     ({"module__norm": "batch"}, "must be None or 'layer'"),
-    ({"module__nrm": None}, "module__nrm has no effect with module='mlp'"),
+    ({"module__nrm": None}, "module__nrm has no effect with module='table'"),
     ({"module__hidden": (3,)}, "is the parameter 'hidden'"),
     ({"module": nn.Linear(3, 3), "module__bias": True}, "already built"),
     ({"optimizer__momentm": 0.9, "optimizer": "sgd"}, "did you mean 'optimizer__momentum'"),

@@ -32,6 +32,9 @@ CLASSIFIERS = [
 SMALL = {"hidden": (5,), "max_epochs": 3, "batch_size": 16, "random_state": 0, "encoder": "passthrough"}
 
 
+OF_DENSITY = {GenLabelClassifier: {"density": "gm", "gamma": 0.5}}
+
+
 def rows(n=90, seed=0):
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 3
@@ -54,7 +57,7 @@ def folds(monkeypatch):
 )
 def test_the_first_network_is_that_of_a_lone_fit_without_the_first_fold(cls, mix, folds):
     X, y = rows()
-    params = {**SMALL, "mix": mix, "dtype": "float64"}
+    params = {**SMALL, **OF_DENSITY.get(cls, {}), "mix": mix, "dtype": "float64"}
     many = cls(**params, n_cv=3).fit(X, y)
     train, _ = folds[-1][0]
     alone = cls(**params).fit(X[train], y[train])
@@ -81,11 +84,12 @@ def test_every_way_of_mixing_has_its_own_rows(params, folds):
 
 def test_a_network_never_sees_the_labels_of_its_fold(folds):
     X, y = rows()
-    before = GenLabelClassifier(**SMALL, n_cv=3).fit(X, y)
+    clf = GenLabelClassifier(**SMALL, density="gm", gamma=0.5, n_cv=3)
+    before = clone(clf).fit(X, y)
     held = folds[-1][2][1]
     X2 = X.copy()
     X2[held] += 100.0
-    after = GenLabelClassifier(**SMALL, n_cv=3).fit(X2, y)
+    after = clf.fit(X2, y)
     for model in range(3):
         same = np.array_equal(*(clf.predict_proba_members(X)[model] for clf in (before, after)))
         assert same == (model == 2)
@@ -211,7 +215,7 @@ def test_a_search_trains_all_networks_of_all_candidates_together(cls, params):
 @pytest.mark.parametrize("cls", [MixupClassifier, GenLabelClassifier])
 def test_cross_validation_gives_fitted_classifiers_of_several_networks(cls):
     X, y = rows()
-    clf = cls(**SMALL, n_cv=3, calibrate=True, dtype="float64")
+    clf = cls(**SMALL, **OF_DENSITY.get(cls, {}), n_cv=3, calibrate=True, dtype="float64")
     found = batched_cross_validate(clf, X, y, cv=3, return_estimator=True, return_indices=True)
     for fit, train in zip(found["estimator"], found["indices"]["train"], strict=True):
         alone = clone(clf).fit(X[train], y[train])

@@ -25,6 +25,7 @@ from mixsk.densities import GM
 from mixsk.rules import GenLabel
 
 FAST = {"max_epochs": 3, "hidden": (16,), "random_state": 0}
+GAUSSIANS = {"density": "gm", "gamma": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -166,11 +167,11 @@ def test_never_mixing_is_plain_training(iris):
 
 def test_early_stopping_restores_the_best_epoch_and_is_on_from_1000_rows():
     X, y = make_classification(1000, 10, flip_y=0.3, random_state=0)
-    clf = MixupClassifier(lr=0.03, random_state=0, n_iter_no_change=4).fit(X, y)
+    clf = MixupClassifier(module="mlp", lr=0.03, random_state=0, n_iter_no_change=4).fit(X, y)
     valid = clf.history_["valid_loss"]
     assert clf.n_iter_ < 100
     assert valid.idxmin() == clf.n_iter_ - 5
-    assert "valid_loss" not in MixupClassifier(max_epochs=1).fit(X[:999], y[:999]).history_
+    assert "valid_loss" not in MixupClassifier(module="mlp", max_epochs=1).fit(X[:999], y[:999]).history_
 
 
 def test_given_validation_rows_replace_the_split(iris):
@@ -213,8 +214,8 @@ def test_class_weights_equal_the_sample_weights_they_stand_for(iris):
 
 
 def test_first_partial_fit_is_a_fit_of_one_epoch(iris):
-    one = GenLabelClassifier(max_epochs=1, random_state=0).fit(*iris)
-    part = GenLabelClassifier(random_state=0).partial_fit(*iris, classes=[0, 1, 2])
+    one = GenLabelClassifier(module="mlp", **GAUSSIANS, max_epochs=1, random_state=0).fit(*iris)
+    part = GenLabelClassifier(module="mlp", **GAUSSIANS, random_state=0).partial_fit(*iris, classes=[0, 1, 2])
     assert_array_equal(one.predict_proba(iris[0]), part.predict_proba(iris[0]))
 
 
@@ -235,7 +236,7 @@ def test_partial_fit_goes_on_with_the_density_of_all_rows_seen(iris):
     clf = GenLabelClassifier(random_state=0, encoder="passthrough")
     for chunk in (slice(0, None, 3), slice(1, None, 3), slice(2, None, 3)):
         clf.partial_fit(X[chunk], y[chunk], classes=[0, 1, 2])
-    whole = GenLabelClassifier(random_state=0, encoder="passthrough", max_epochs=1).fit(X, y)
+    whole = GenLabelClassifier(**GAUSSIANS, random_state=0, encoder="passthrough", max_epochs=1).fit(X, y)
     z = torch.as_tensor(X[:9], dtype=torch.float32)
     assert_allclose(clf.density_.log_prob(z), whole.density_.log_prob(z), rtol=1e-9)
 
@@ -388,10 +389,9 @@ def test_a_constant_class_weight_changes_nothing():
     X = pd.DataFrame({"a": rng.normal(size=80), "b": rng.choice(["u", "v"], 80)})
     y, w = rng.integers(2, size=80), rng.random(80)
     fits = [
-        GenLabelClassifier(class_weight={0: c, 1: c}, dtype="float64", **FAST).fit(X, y, sample_weight=w)
-        for c in (1, 1000)
+        GenLabelClassifier(class_weight={0: c, 1: c}, dtype="float64", **GAUSSIANS, **FAST) for c in (1, 1000)
     ]
-    assert_allclose(*(fit.predict_proba(X) for fit in fits), rtol=1e-9)
+    assert_allclose(*(clf.fit(X, y, sample_weight=w).predict_proba(X) for clf in fits), rtol=1e-9)
     assert_allclose(fits[1].density_.class_counts_.sum(), 80)
 
 
@@ -498,7 +498,7 @@ def test_fits_in_threads_repeat_the_serial_one(iris):
 
 def test_an_encoder_that_needs_y_gets_it(iris):
     clf = MixupClassifier(encoder=make_pipeline(SelectKBest(k=2), StandardScaler()), **FAST).fit(*iris)
-    assert clf.net_.module_.stages[0].linear.weight.shape[1] == 2
+    assert clf.net_.module_.stages[0].layer.linear.weight.shape[1] == 2
 
 
 def test_nullable_labels_come_back_as_plain_ones():
@@ -531,7 +531,7 @@ def test_densities_that_underflow_still_label():
 REAL = [2, 4, 13, 23, 29, 31, 38, 50, 55, 56]
 
 
-@pytest.mark.filterwarnings("ignore:GM.covariance='auto'.:UserWarning")
+@pytest.mark.filterwarnings("ignore:(GM|KDE).covariance='auto'.:UserWarning")
 @pytest.mark.parametrize("did", REAL)
 def test_real_tables_with_categories_and_missing_values(did, real_table):
     X, y = real_table(did)

@@ -48,7 +48,7 @@ def mixtures(X, targets):
 def test_example_1_without_intrusions_the_margin_is_one_half_and_with_them_three_eighths(pair, margin):
     """Rows -1, 0, 1 of classes 1, 2, 1; f(x) = min(|x| / (2 theta), 1) fitted by least squares."""
     X = np.array([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
-    clf = MixupClassifier(pair=pair, encoder="passthrough", random_state=0)
+    clf = MixupClassifier(mix="linear", pair=pair, encoder="passthrough", random_state=0)
     rows = MixedPointsDisplay.from_estimator(clf, X, ["1", "2", "1"], n_points=2500, ax=Figure().subplots())
     x, first = np.abs(rows.points[:, 0]), rows.targets[:, 0]
 

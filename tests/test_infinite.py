@@ -159,7 +159,7 @@ def test_it_composes_with_masks_sites_labels_and_the_clean_term(params):
 
 def test_early_stopping_looks_at_the_clean_log_loss(unequal):
     X, y = unequal
-    clf = InfiniteMixupClassifier(random_state=0, max_epochs=30, hidden=(16,)).fit(X, y)
+    clf = InfiniteMixupClassifier(early_stopping=True, random_state=0, max_epochs=30, hidden=(16,)).fit(X, y)
     assert clf.history_["valid_loss"].min() < 0.6  # the loss itself has a floor of several nats
     assert clf.history_["train_loss"].min() > 1
 
@@ -184,4 +184,5 @@ def test_bad_parameters(params, words):
 
 def test_alpha_is_the_papers_unless_clean_rows_are_added():
     assert InfiniteMixupClassifier()._alpha() == 0.2
-    assert InfiniteMixupClassifier(clean_weight=1)._alpha() == MixupClassifier(clean_weight=1)._alpha() == 20
+    mixup = MixupClassifier(mix="linear", clean_weight=1)
+    assert InfiniteMixupClassifier(clean_weight=1)._alpha() == mixup._alpha() == 20

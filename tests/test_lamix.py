@@ -346,9 +346,9 @@ def table(n=90, seed=0):
     return rng.normal(size=(n, F)) + y[:, None], y
 
 
-def small(**params):
-    fixed = {"hidden": (6,), "dtype": "float64", "random_state": 0, "batch_size": 32, "max_epochs": 3}
-    return LaMixClassifier(**{**fixed, **params})
+def small(cls=LaMixClassifier, **params):
+    fixed = {"module": "mlp", "hidden": (6,), "dtype": "float64", "random_state": 0}
+    return cls(**{**fixed, "batch_size": 32, "max_epochs": 3, **params})
 
 
 def test_clean_and_mixed_steps_take_turns_by_the_global_step(trained):
@@ -458,11 +458,11 @@ class Alternating(MixupClassifier):
 
 def test_without_its_global_label_it_is_half_mixing_with_clean_steps_in_between():
     X, y = table()
-    params = {"hidden": (6,), "dtype": "float64", "random_state": 0, "batch_size": 32, "max_epochs": 20}
     ours = small(local_share=1, max_epochs=20).fit(X, y)
-    theirs = Alternating(mix="half", **params).fit(X, y)
+    theirs, without = (
+        small(cls, mix="half", max_epochs=20).fit(X, y) for cls in (Alternating, MixupClassifier)
+    )
     assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-9)
-    without = MixupClassifier(mix="half", **params).fit(X, y)
     assert np.abs(ours.predict_proba(X) - without.predict_proba(X)).max() > 1e-3
 
 
@@ -566,10 +566,11 @@ def digits():
     splits = [train_test_split(X, y, train_size=400, stratify=y, random_state=k) for k in range(6)]
 
     def accuracy(cls, **params):
-        fixed = {"hidden": (64, 64), "lr": 3e-3, "batch_size": 32, "max_epochs": 20, "early_stopping": False}
+        fixed = {"module": "mlp", "hidden": (64, 64), "lr": 3e-3, "batch_size": 32, "max_epochs": 20}
         found = []
         for k, (X_train, X_test, y_train, y_test) in enumerate(splits):
-            clf = cls(n_members=2, random_state=k, **fixed, **params).fit(X_train, y_train)
+            clf = cls(early_stopping=False, n_members=2, random_state=k, **fixed, **params)
+            clf.fit(X_train, y_train)
             found.append((clf.predict_proba_members(X_test).argmax(-1) == y_test).mean(1))
         return np.ravel(found)
 

@@ -20,6 +20,7 @@ from mixsk.rules import LatentGenLabel
 F, C = 4, 3
 LATENT = {"density_at": "last", "density_schedule": "warmup"}
 SMALL = {
+    "module": "mlp",
     "hidden": (6, 5),
     "activation": "tanh",
     "encoder": "passthrough",
@@ -33,7 +34,7 @@ SMALL = {
 
 
 def table(n=60, seed=0):
-    """Three overlapping classes; 60 rows are three batches of 16 and one of 12."""
+    """Three overlapping classes; 60 rows are four batches of 15."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % C
     return rng.normal(size=(n, F)) + 0.7 * y[:, None], y
@@ -171,6 +172,7 @@ def test_one_epoch_is_too_few_and_nothing_is_lost(known):
         {"optimizer": "adamw", "weight_decay": 0.1},
         {"optimizer": "sgd", "optimizer__momentum": 0.9, "clean_weight": 0.5},
         {"head": "keep", "dropout": 0.2, "n_members": 2},
+        {"module": "table"},
     ],
 )
 def test_after_the_warm_up_all_of_the_head_changes_and_nothing_else(density_at, above, params):
@@ -683,7 +685,7 @@ def test_the_same_seed_gives_the_same_bits():
 )
 def test_it_learns_with_every_method(load, cls, params):
     X, y = load(return_X_y=True)
-    params = {"hidden": (16, 8), "max_epochs": 80, "lr": 0.02, **params}
+    params = {"module": "mlp", "hidden": (16, 8), "max_epochs": 80, "lr": 0.02, **params}
     assert cls(random_state=0, **params).fit(X, y).score(X, y) > 0.9
 
 

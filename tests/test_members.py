@@ -31,6 +31,7 @@ CLASSIFIERS = [
 ]
 C = 3
 SMALL = {
+    "module": "mlp",
     "hidden": (6, 5),
     "dtype": "float64",
     "random_state": 0,
@@ -38,10 +39,11 @@ SMALL = {
     "max_epochs": 4,
     "lr": 0.02,
 }
+OF_DENSITY = {GenLabelClassifier: {"density": "gm", "gamma": 0.5}}
 
 
 def table(n=50, seed=0):
-    """Three overlapping classes; 50 rows are three batches of 16 and one of 2."""
+    """Three overlapping classes; 50 rows are two batches of 12 and two of 13."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % C
     return rng.normal(size=(n, 4)) + 0.7 * y[:, None], y
@@ -51,7 +53,8 @@ def fitted(cls=MixupClassifier, n_members=3, X=None, y=None, fit=None, **params)
     if params.get("module") == "linear":
         params["hidden"] = (128, 128)
     X, y = table() if X is None else (X, y)
-    return cls(n_members=n_members, **{**SMALL, **params}).fit(X, y, **(fit or {}))
+    params = {**SMALL, **OF_DENSITY.get(cls, {}), **params}
+    return cls(n_members=n_members, **params).fit(X, y, **(fit or {}))
 
 
 def check_alike(several, alone):
@@ -68,6 +71,7 @@ def check_alike(several, alone):
 COMBINATIONS = [
     {},
     {"module": "linear"},
+    {"module": "table"},
     {"mix_at": "any"},  # members mix at different sites
     {"pair": "other_class", "lam_per": "sample", "mix_prob": 0.5, "label_smoothing": 0.1},
     {"clean_weight": 0.5, "class_weight": "balanced", "mix_off": 0.5},
@@ -119,7 +123,7 @@ def test_so_it_is_with_sample_weights(cls):
 
 
 @pytest.mark.parametrize("n_rows", [2, 16, 17, 35])
-def test_so_it_is_with_last_batches_of_any_size(n_rows):
+def test_so_it_is_with_batches_of_any_size(n_rows):
     X, y = table(n_rows)
     check_alike(*(fitted(n_members=n, X=X, y=y, mix_at="any", pair="other_class") for n in (3, 1)))
 
@@ -198,7 +202,7 @@ def prepared(cls=MixupClassifier, n_members=3, **params):
     """A net before its first step, and two epochs of its batches."""
     if cls is GenLabelClassifier:
         params.pop("mix_at", None)
-    clf = cls(n_members=n_members, **{**SMALL, **params})
+    clf = cls(n_members=n_members, **{**SMALL, **OF_DENSITY.get(cls, {}), **params})
     train, _, net = clf._prepare(*table())
     (batches,) = clf._batches(train, [net.criterion], net.plan.batch_size, 2)
     return net, [batch for _ in range(2) for batch in batches]
@@ -224,9 +228,9 @@ def test_members_share_out_the_same_rows_each_in_an_order_of_its_own():
     X, _ = table()
     _, batches = prepared(mix=None)
     rows = torch.cat([batch.x for batch in batches[:4]], 1).numpy()
-    assert [len(b.x[0]) for b in batches] == [16, 16, 16, 2] * 2
+    assert [len(b.x[0]) for b in batches] == [12, 13, 12, 13] * 2
     expected = np.unique(prepared(n_members=1, mix=None)[1][0].x[0].numpy(), axis=0)
-    assert expected.shape == (16, X.shape[1])
+    assert expected.shape == (12, X.shape[1])
     first = np.unique(rows[0], axis=0)
     assert len(first) == 50
     for m in (1, 2):

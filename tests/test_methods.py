@@ -223,7 +223,7 @@ def test_rare_classes_do_not_break_the_search_and_folds_say_nothing_of_them():
     rng = np.random.default_rng(0)
     y = np.array([*"aaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbccd"])
     rows = rng.normal(size=(len(y), 3)) + np.unique(y, return_inverse=True)[1][:, None]
-    method = Method(GenLabelClassifier, grid={"lr": [0.1, 0.01]})
+    method = Method(GenLabelClassifier, {"density": "gm", "gamma": 0.5}, grid={"lr": [0.1, 0.01]})
     search = method.search(module="linear", max_epochs=2)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -7,6 +7,7 @@ import pickle
 import re
 import time
 import warnings
+from dataclasses import replace
 from functools import cache
 
 import joblib
@@ -49,6 +50,7 @@ from mixsk import (
     LaMixClassifier,
     MixupClassifier,
 )
+from mixsk.backbones import Table
 from mixsk.densities import GM, KDE
 from mixsk.engine import TrainingBatches
 from mixsk.engine.stack import StackedNet
@@ -64,7 +66,8 @@ M, G, INF, A, L, D = (
     AdaMixupClassifier,
 )  # fmt: skip
 
-SMALL = {"hidden": (6, 5), "dtype": "float64", "random_state": 0, "batch_size": 16, "max_epochs": 3}
+SMALL = {"module": "mlp", "hidden": (6, 5), "dtype": "float64", "random_state": 0}
+SMALL |= {"batch_size": 16, "max_epochs": 3}
 
 
 def table(n=58, seed=0):
@@ -75,13 +78,18 @@ def table(n=58, seed=0):
 
 X, Y = table()
 ROWS = np.arange(58)
-# 27 and 31 rows: two batches each, of which one is shorter in the first fold.
+# 27 and 31 rows: two batches each, which are shorter in the first fold.
 SPLITS = [(ROWS[:27], ROWS[27:]), (ROWS[27:], ROWS[:27])]
 
 
 def make(cls=M, **params):
+    """A small classifier; one with a density has Gaussians and a share of theirs unless told otherwise."""
+    if cls is G and "density_schedule" not in params:
+        params = {"density": "gm", **params}
+    if cls is G and params.get("density") != "nn-label":
+        params = {"gamma": 0.5, **params}
     params = {**SMALL, "lr": 0.02, **params}
-    if params.get("module", "mlp") != "mlp":
+    if params["module"] not in ("mlp", "table"):
         del params["hidden"]
     return cls(**params)
 
@@ -193,6 +201,8 @@ COMMON = [{}, {"lr": 0.05, "weight_decay": 0.1, "random_state": 1}, {"lr": 0.01,
 RECIPES = [
     (M, {}, {"alpha": [0.3, 1.0, 4.0], "label_smoothing": [0.1, 0.3, 0.2]}),
     (M, {"module": "linear"}, {"alpha": [0.3, 1.0, 4.0]}),
+    (M, {"module": "table"}, {"label_smoothing": [0.1, 0.3, 0.2]}),
+    (M, {"module": "table", "mix_at": "any", "module__norm": "layer"}, {"clean_weight": [0.5, 1, 2]}),
     (M, {"mix": None, "module__norm": "layer"}, {}),
     (M, {"mix": None, "label_smoothing": 0.2, "class_weight": "balanced"}, {}),
     (M, {"mix_at": "any", "lam_per": "sample"}, {"mix_prob": [1, 0.5, 0.2]}),
@@ -215,6 +225,7 @@ RECIPES = [
     (M, {"optimizer": "sgd", "mix_at": "any"}, {}),
     (M, {"optimizer__betas": (0.5, 0.9), "optimizer__eps": 1e-3, "activation": "silu"}, {}),
     (G, {}, {"gamma": [0, 0.5, 1]}),
+    (G, {"module": "table", "density": "auto"}, {"gamma": [0.3, 0.5, 1]}),
     (G, {"module": "linear", "clean_weight": 1, "label_smoothing": 0.1}, {"gamma": [0, 0.5, 1]}),
     (G, {"density": "kde", "class_weight": "balanced"}, {"gamma": [0.3, 0.5, 1]}),
     (G, {"density": "nn", "top_k": 2}, {"gamma": [0.3, 0.5, 1], "alpha": [0.3, 1.0, 4.0]}),
@@ -282,10 +293,18 @@ def test_so_it_is_in_float32():
     assert_allclose(ours, theirs, rtol=1e-5)
 
 
+def test_so_it_is_where_weight_decay_and_alpha_follow_from_the_number_of_rows(monkeypatch):
+    monkeypatch.setattr(Table, "trained_with", replace(Table.trained_with, decay_rows=20, alpha_rows=20))
+    estimator = make(module="table")
+    check_as_alone(estimator, [{}, {"lr": 0.05}])
+    decays = {clone(estimator).fit(X[t], Y[t]).net_.optimizer_.defaults["weight_decay"] for t, _ in SPLITS}
+    assert decays == {20 / 27, 20 / 31}
+
+
 @pytest.mark.parametrize("cls", [M, A])
 @pytest.mark.parametrize("n_rows", [(32, 33, 34), (16, 17, 18), (27, 31, 21, 24)])
 def test_so_it_is_with_folds_of_any_size(cls, n_rows):
-    """33 rows in batches of 16 are two batches, 34 are three; a batch may be a row short, or one long."""
+    """32 rows in batches of 16 are two batches, 33 and 34 are three; a batch may be a row short."""
     X, y = table(80)
     cv = [(np.arange(n), np.arange(60, 80)) for n in n_rows]
     check_as_alone(make(cls, module="linear"), [{}, {"lr": 0.05}], X, y, cv)

@@ -20,6 +20,7 @@ F, C, HIDDEN = 4, 3, (6, 5)
 FLOOR = 1e-6
 ONLINE = {"density_at": "last", "density_schedule": "online"}
 SMALL = {
+    "module": "mlp",
     "hidden": HIDDEN,
     "dtype": "float64",
     "random_state": 0,
@@ -569,7 +570,7 @@ def test_clean_rows_are_normalised_as_a_batch_of_their_own():
 
 
 def table(n=60, seed=0):
-    """Three overlapping classes; 60 rows are three batches of 16 and one of 12."""
+    """Three overlapping classes; 60 rows are four batches of 15."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % C
     return rng.normal(size=(n, F)) + 0.7 * y[:, None], y
@@ -627,7 +628,7 @@ def test_an_epochs_statistics_are_those_of_its_batches(memory, mix_at):
         MixupClassifier, label=Noted(memory=memory), mix_at=mix_at, lr=1e-30, weight_decay=0, max_epochs=2
     )
     seen = seen[1:]  # the first was a trial before training
-    assert [len(rows) for rows, _ in seen] == [16, 16, 16, 12] * 2
+    assert [len(rows) for rows, _ in seen] == [15] * 8
     expected = encoded_features(clf, X, 2)
     hand = ByHand(memory)
     for epoch in (seen[:4], seen[4:]):
@@ -676,7 +677,7 @@ def test_predicting_does_not_move_them():
     assert equal(statistics(clf.net_), before)
 
 
-@pytest.mark.parametrize("params", [{}, {"n_members": 2, "mix_at": "any"}])
+@pytest.mark.parametrize("params", [{}, {"n_members": 2, "mix_at": "any"}, {"module": "table"}])
 def test_a_pickle_keeps_the_statistics_and_goes_on_the_same(params):
     X, y = table()
     clf = fitted(optimizer="sgd", **params)
@@ -761,6 +762,7 @@ def test_the_best_epochs_statistics_are_restored_with_its_weights():
         {"mix_at": [0, 2], "clean_weight": 0.5, "class_weight": "balanced"},
         {"density_at": 1, "lam_per": "sample", "mix_prob": 0.5, "memory": 0, "top_k": 3},
         {"module": "linear"},
+        {"module": "table"},
         {"early_stopping": True, "n_iter_no_change": 3, "max_epochs": 60, "lr": 0.05},
         {"cls": AMPClassifier, "label": OnlineGenLabel(), "mix_at": "any", "epsilon": 0.1},
         {"cls": InfiniteMixupClassifier, "label": OnlineGenLabel(), "mix_at": "any"},
@@ -792,7 +794,8 @@ def test_the_first_of_several_members_is_what_a_lone_one_would_be(params):
 @pytest.mark.parametrize("load", [load_iris, load_wine])
 def test_it_learns_with_every_method(load, cls, params):
     X, y = load(return_X_y=True)
-    clf = cls(hidden=(16, 8), max_epochs=60, lr=0.02, random_state=0, **params).fit(X, y)
+    small = {"module": "mlp", "hidden": (16, 8), "max_epochs": 60, "lr": 0.02, "random_state": 0}
+    clf = cls(**small, **params).fit(X, y)
     assert clf.score(X, y) > 0.9
 
 

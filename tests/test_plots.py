@@ -42,7 +42,8 @@ def three_classes(n_samples=90):
 
 
 def quick(cls=MixupClassifier, **params):
-    return cls(**{"hidden": (8,), "max_epochs": 2, "batch_size": 16, "random_state": 0, **params})
+    small = {"hidden": (8,), "mix": "linear", "max_epochs": 2, "batch_size": 16, "random_state": 0}
+    return cls(**{**small, **params})
 
 
 def rgb(artist):
@@ -264,6 +265,7 @@ class Recorder:
     "params",
     [
         {},
+        {"mix": "auto"},
         {"lam_per": "sample", "pair": "other_class"},
         {"mix": "columns"},
         {"mix": "half", "mix_prob": 0.5},
@@ -309,7 +311,7 @@ def test_points_lie_between_their_parents_in_the_units_of_x(moons):
 
 def test_genlabel_points_carry_the_posterior_of_the_fitted_density(moons):
     X, y = moons
-    clf = quick(GenLabelClassifier, gamma=1)
+    clf = quick(GenLabelClassifier, density="gm", gamma=1)
     display = MixedPointsDisplay.from_estimator(clf, X, y, n_points=50)
     clf.fit(X, y)
     z = torch.as_tensor(clf.encoder_.transform(display.points))

@@ -57,14 +57,55 @@ def test_what_is_given_is_taken(module):
 
 
 @pytest.mark.parametrize(
-    ("n", "epochs"), [(1, 600), (128, 600), (129, 600), (130, 300), (1280, 60), (10**6, 10)]
+    ("n", "epochs"),
+    [
+        (1, 600),
+        (128, 600),
+        (129, 300),
+        (130, 300),
+        (640, 120),
+        (1280, 60),
+        (2560, 40),
+        (50_000, 40),
+        (10**6, 20),
+    ],
 )
 def test_the_table_network_makes_about_as_many_steps_whatever_the_rows(n, epochs):
     assert settled(MixupClassifier(module="table"), n).max_epochs == epochs
 
 
+@pytest.mark.parametrize(("n", "size"), [(20, 128), (128_000, 128), (128_001, 256), (10**6, 1024)])
+def test_the_table_network_takes_more_rows_a_step_where_there_are_very_many(n, size):
+    assert settled(MixupClassifier(), n).batch_size == size
+    assert settled(MixupClassifier(batch_size=100), n).batch_size == 100
+
+
 def test_a_batch_size_of_the_users_keeps_the_number_of_steps():
-    assert settled(MixupClassifier(module="table", batch_size=10), 100).max_epochs == 60
+    assert settled(MixupClassifier(module="table", batch_size=5), 100).max_epochs == 40
+    assert settled(MixupClassifier(module="table", batch_size=25), 100).max_epochs == 150
+
+
+@pytest.mark.parametrize(("n", "decay"), [(20, 3), (100, 3), (150, 2), (600, 0.5), (10**6, 0.0003)])
+def test_the_table_network_decays_less_the_more_rows_there_are(n, decay):
+    assert settled(MixupClassifier(), n).weight_decay == pytest.approx(decay)
+    assert settled(MixupClassifier(weight_decay=0.25), n).weight_decay == 0.25
+
+
+def test_beside_another_optimiser_rate_and_decay_are_not_the_table_networks():
+    found = settled(MixupClassifier(optimizer="sgd"), 50)
+    assert (found.lr, found.weight_decay) == (1e-3, 1e-4)
+    assert found.schedule == "onecycle"
+    found = settled(MixupClassifier(optimizer=torch.optim.AdamW, lr=0.5), 50)
+    assert (found.lr, found.weight_decay) == (0.5, 1e-4)
+    assert settled(MixupClassifier(optimizer="adamw"), 50) == settled(MixupClassifier(), 50)
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(30, 0.4), (60, 0.4), (2000, 0.2)])
+def test_the_table_network_mixes_less_the_more_rows_there_are(n, alpha):
+    X, y = table(n)
+    clf = MixupClassifier(hidden=(4,), max_epochs=1).fit(X, y)
+    assert clf.net_.criterion_.hyper["alpha"] == pytest.approx(alpha)
+    assert clf.set_params(alpha=2, max_epochs=1).fit(X, y).net_.criterion_.hyper["alpha"] == 2
 
 
 def test_partial_fit_has_no_schedule_of_its_own():
@@ -72,6 +113,21 @@ def test_partial_fit_has_no_schedule_of_its_own():
     assert found.schedule is None
     assert found.max_epochs == 1
     assert found.optimizer == "adamw"
+    assert found.weight_decay == 1e-4  # how many rows will come is not known
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_partial_fit_goes_on_at_a_steady_rate_after_a_fit(pickled):
+    X, y = table()
+    clf = MixupClassifier(hidden=(8,), random_state=0).fit(X, y)
+    before = clf.predict_proba(X)
+    if pickled:
+        clf = pickle.loads(pickle.dumps(clf))
+    for _ in range(20):
+        clf.partial_fit(X, (y + 1) % 3)
+    assert np.abs(clf.predict_proba(X) - before).max() > 0.05
+    (group,) = clf.net_.optimizer_.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.01, 1e-4)
 
 
 def test_a_network_of_the_users_says_how_it_is_trained():
@@ -90,15 +146,16 @@ def test_a_network_of_the_users_says_how_it_is_trained():
 
 
 def test_auto_and_the_same_settings_by_hand_are_the_same_fit():
-    by_hand = MixupClassifier(random_state=0, **USUAL | {"max_epochs": 5}).fit(*table())
-    assert torch.equal(weights(by_hand), weights(MixupClassifier(random_state=0, max_epochs=5).fit(*table())))
+    left_open = MixupClassifier(module="mlp", random_state=0, max_epochs=5)
+    by_hand = clone(left_open).set_params(**USUAL | {"max_epochs": 5})
+    assert torch.equal(weights(by_hand.fit(*table())), weights(left_open.fit(*table())))
 
 
 def test_the_table_networks_optimiser_and_epochs_are_used():
     clf = MixupClassifier(module="table", hidden=(4,), batch_size=20, random_state=0).fit(*table())
     assert type(clf.net_.optimizer_) is torch.optim.AdamW
     assert clf.n_iter_ == 200
-    assert clf.net_.optimizer_.param_groups[0]["weight_decay"] == 0.3
+    assert clf.net_.optimizer_.param_groups[0]["weight_decay"] == 3
     assert clf.net_.optimizer_.param_groups[0]["lr"] < 1e-6  # one cycle has ended
 
 
@@ -115,12 +172,13 @@ def test_rows_for_validation_restore_the_best_of_all_epochs_where_nothing_is_sto
     assert -np.log(p).mean() == pytest.approx(best, rel=1e-5)
 
 
-def test_the_table_network_holds_no_rows_out_by_itself():
+def test_the_table_network_holds_rows_out_by_itself_if_there_are_many():
     X, y = table(1200)
     clf = MixupClassifier(module="table", hidden=(4,), max_epochs=1)
     assert "valid_loss" not in clf.fit(X, y).history_
+    assert "valid_loss" in clf.fit(*table(5000)).history_
     assert "valid_loss" in clf.set_params(early_stopping=True).fit(X, y).history_
-    assert "valid_loss" in MixupClassifier(hidden=(4,), max_epochs=1).fit(X, y).history_
+    assert "valid_loss" in MixupClassifier(module="mlp", hidden=(4,), max_epochs=1).fit(X, y).history_
 
 
 def test_folds_of_other_sizes_have_their_own_epochs_in_one_program_too():
@@ -137,12 +195,13 @@ def test_folds_of_other_sizes_have_their_own_epochs_in_one_program_too():
 
 def test_a_search_may_set_what_is_auto():
     X, y = table(40)
-    clf = GenLabelClassifier(module="table", hidden=(4,), max_epochs=3, random_state=0)
+    params = {"density": "gm", "gamma": 0.5, "max_epochs": 3, "random_state": 0}
+    clf = GenLabelClassifier(module="table", hidden=(4,), **params)
     search = BatchedGridSearchCV(clf, {"lr": ["auto", 0.5], "weight_decay": ["auto", 0]}, cv=KFold(2)).fit(
         X, y
     )
     scores = search.cv_results_["mean_test_score"]
-    at_auto = BatchedGridSearchCV(clf, {"lr": [0.01], "weight_decay": [0.3]}, cv=KFold(2)).fit(X, y)
+    at_auto = BatchedGridSearchCV(clf, {"lr": [0.01], "weight_decay": [3]}, cv=KFold(2)).fit(X, y)
     assert scores[0] == at_auto.cv_results_["mean_test_score"][0]
 
 
@@ -184,7 +243,7 @@ def test_a_noise_column_is_scaled_down():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 4))
     y = (X[:, 0] > 0).astype(int)
-    clf = MixupClassifier(module="table", random_state=0).fit(X, y)
+    clf = MixupClassifier(module="table", weight_decay=0.3, max_epochs=200, random_state=0).fit(X, y)
     factors = np.abs(1 + 6 * clf.net_.module_.stages[0].scale.weight.detach().numpy()).ravel()
     assert factors[0] > 1.2
     assert factors[1:].max() < 1
@@ -202,7 +261,8 @@ def test_the_table_network_has_the_sites_of_the_mlp():
 @pytest.mark.parametrize(
     ("params", "mix", "alpha"),
     [
-        ({}, "linear", 1),
+        ({"module": "mlp"}, "linear", 1),
+        ({}, "columns", 0.4),
         ({"module": "table"}, "columns", 0.4),
         ({"module": "table", "alpha": 2}, "columns", 2),
         ({"module": "table", "mix": "linear"}, "linear", 1),

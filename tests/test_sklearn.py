@@ -91,6 +91,7 @@ def iris():
 def test_defaults_and_names_are_those_of_the_table(cls):
     own = {LaMixClassifier: {"mix": "half"}}.get(cls, {})
     own |= {"mix": "auto"} if cls in (MixupClassifier, GenLabelClassifier) else {}
+    own |= {"density": "auto", "gamma": "auto"} if cls is GenLabelClassifier else {}
     for name, value in cls().get_params(deep=False).items():
         assert value == own.get(name, PARAMETERS[name].default), name
         if name in own:
@@ -109,7 +110,7 @@ def test_clone_keeps_parameters_of_module_optimizer_and_callbacks():
 
 
 def test_setting_a_nested_parameter_replaces_a_name_by_its_object():
-    clf = GenLabelClassifier().set_params(density__reg_covar=0.01)
+    clf = GenLabelClassifier(density="gm").set_params(density__reg_covar=0.01)
     assert isinstance(clf.density, GM)
     assert clf.density.reg_covar == 0.01
     clf = MixupClassifier().set_params(label="remix", label__kappa=2.0)
@@ -122,7 +123,7 @@ def test_setting_a_nested_parameter_replaces_a_name_by_its_object():
     [
         (GenLabelClassifier(density="gm"), GenLabelClassifier(density=GM())),
         (MixupClassifier(label="remix"), MixupClassifier(label=Remix())),
-        (GenLabelClassifier(gamma=0.7), MixupClassifier(label=GenLabel(gamma=0.7))),
+        (GenLabelClassifier(density="gm", gamma=0.7), MixupClassifier(label=GenLabel(gamma=0.7))),
         (MixupClassifier(hidden=(8, 8)), MixupClassifier(hidden=[8, 8])),
     ],
 )

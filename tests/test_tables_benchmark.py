@@ -84,11 +84,30 @@ def test_a_peer_that_lacks_a_fold_of_a_table_is_not_compared_there(compare, tmp_
     assert compare.theirs(folder, {"one"}).empty
 
 
+def test_pairs_are_compared_table_by_table(compare, tmp_path, capsys, monkeypatch):
+    run = make_run(tmp_path / "run", TABLES, ["mixup", "plain"], folds=5)
+    out = tmp_path / "own.csv"
+    command = ["compare.py", str(run.folder), "--pairs", "mixup:plain", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", command)
+    compare.main()
+    assert "mixup against plain, 3 tables: log loss" in capsys.readouterr().out
+    means = read_results(run.folder).groupby(["method", "table"])["log_loss"].mean()
+    gains = means["plain"] - means["mixup"]
+    (row,) = pd.read_csv(tmp_path / "own-pairs.csv").itertuples()
+    half = stats.t.ppf(0.975, 2) * gains.std(ddof=1) / np.sqrt(3)
+    assert_allclose([row.log_loss, row.log_loss_low], [gains.mean(), gains.mean() - half], atol=2e-5)
+    assert row.worst_table == gains.idxmin()
+    assert_allclose(row.worst_log_loss, gains.min(), atol=1e-5)
+    found = pd.read_csv(out, index_col="method")
+    assert found["gain"].max() == 0
+
+
 def test_the_two_halves_share_no_table_and_the_methods_can_be_made():
     choose, confirm = (set(read_suite(FOLDER / f"{name}.toml").tables) for name in ("choose", "confirm"))
     assert not choose & confirm
     assert len(choose | confirm) == 125
-    for name in ("ablation", "defaults"):
+    assert set(read_suite(FOLDER / "categories.toml").tables) <= choose | confirm
+    for name in ("ablation", "defaults", "categories", "large"):
         for method in load_methods(str(FOLDER / f"{name}.py")).values():
             method.build(random_state=0)._check_params()
 

@@ -6,7 +6,7 @@
 
 from mixsk.bench import Method
 
-TABLE = {"module": "table", "activation": "silu", "mix": "linear"}
+TABLE = {"module": "table", "activation": "silu", "mix": "linear", "weight_decay": 0.3}
 COLUMNS = TABLE | {"mix": "columns", "alpha": 0.4}
 
 

@@ -6,7 +6,7 @@
 The folds are those of `mixsk bench run` by default: `StratifiedKFold(5, shuffle=True, random_state=0)`.
 FOLDER has CSV files with one row a fold and the columns did (OpenML id), method, fold, acc, logloss, ece.
 Tables are those on which all methods and all peers have every fold. Prints a Markdown table, sorted by
-mean log loss.
+mean log loss; with `--pairs A:B ...` also how A does against B, table by table.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def compared(own: pd.DataFrame, peers: pd.DataFrame) -> pd.DataFrame:
     """One row a method: means and mean ranks over the tables that all have, and gains over the best peer.
 
     The gain is the difference in log loss to the peer with the least mean log loss (positive: ours is
-    less), its mean over the tables with a 95 % t interval.
+    less), its mean over the tables with a 95 % t interval; without peers, to the method with the least.
     """
     every = pd.concat([own, peers])
     wide = {score: every.pivot(index="table", columns="method", values=score) for score in SCORES.values()}
     tables = wide["log_loss"].dropna().index
     wide = {score: frame.loc[tables] for score, frame in wide.items()}
     losses, accuracies = wide["log_loss"], wide["accuracy"]
-    best = losses[peers["method"].unique()].mean().idxmin()
+    best = losses[(peers if len(peers) else own)["method"].unique()].mean().idxmin()
     found = pd.DataFrame(
         {
             "log_loss": losses.mean(),
@@ -66,6 +66,20 @@ def compared(own: pd.DataFrame, peers: pd.DataFrame) -> pd.DataFrame:
     found[["gain", "gain_low", "gain_high"]] = pd.DataFrame(gains).T
     found.insert(0, "tables", len(tables))
     return found.sort_values("log_loss").rename_axis("method")
+
+
+def paired(own: pd.DataFrame, method: str, base: str) -> dict[str, object]:
+    """What a method gains on another in log loss and accuracy, and where it loses most log loss.
+
+    Positive: the method is better. Means over the tables with a 95 % t interval.
+    """
+    wide = {score: own.pivot(index="table", columns="method", values=score) for score in SCORES.values()}
+    losses, accuracies = (wide[name][[method, base]].dropna() for name in ("log_loss", "accuracy"))
+    less = losses[base] - losses[method]
+    found: dict[str, object] = {"method": method, "base": base, "tables": len(less)}
+    for name, gains in (("log_loss", less), ("accuracy", accuracies[method] - accuracies[base])):
+        found |= dict(zip((name, f"{name}_low", f"{name}_high"), mean_interval(gains), strict=True))
+    return found | {"worst_table": less.idxmin(), "worst_log_loss": less.min()}
 
 
 def markdown(found: pd.DataFrame) -> list[str]:
@@ -84,19 +98,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("runs", type=Path, nargs="+", help="folders, of other methods each")
     parser.add_argument("--suite", help="tables to keep (default: all of the runs)")
-    parser.add_argument("--peers", type=Path, required=True)
+    parser.add_argument("--peers", type=Path, help="folder of CSV files (default: no peers)")
+    parser.add_argument("--pairs", nargs="+", default=[], metavar="A:B", help="methods of the runs")
     parser.add_argument("--without", default="realmlp_td", help="peers to leave out, joined by commas")
     parser.add_argument("--out", type=Path, help="the CSV to write")
     args = parser.parse_args()
     own = pd.concat([ours(folder) for folder in args.runs])
     if args.suite is not None:
         own = own[own["table"].isin(read_suite(args.suite).tables)]
-    found = compared(own, theirs(args.peers, set(args.without.split(",")))).round(5)
+    peers = own.iloc[:0] if args.peers is None else theirs(args.peers, set(args.without.split(",")))
+    found = compared(own, peers).round(5)
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         found.to_csv(args.out, lineterminator="\n")
     print(f"{found['tables'].iloc[0]} tables")
     print("\n".join(markdown(found)))
+    pairs = pd.DataFrame([paired(own, *pair.split(":")) for pair in args.pairs]).round(5)
+    for row in pairs.itertuples():
+        print(
+            f"{row.method} against {row.base}, {row.tables} tables: log loss {row.log_loss:+.4f} "
+            f"({row.log_loss_low:+.4f} to {row.log_loss_high:+.4f}), accuracy {row.accuracy:+.4f} "
+            f"({row.accuracy_low:+.4f} to {row.accuracy_high:+.4f}), positive is better; worst on "
+            f"{row.worst_table} ({row.worst_log_loss:+.3f})"
+        )
+    if args.out is not None and len(pairs):
+        pairs.to_csv(args.out.with_stem(args.out.stem + "-pairs"), index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

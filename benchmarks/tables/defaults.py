@@ -7,13 +7,12 @@
 
 from mixsk.bench import Method
 
-TABLE = {"module": "table"}
+BAGGED = {"n_cv": 5, "calibrate": True}
 
 METHODS = {
-    "mixup-table": Method("mixsk.MixupClassifier", TABLE),
-    "mixup-table-calibrated": Method("mixsk.MixupClassifier", TABLE | {"calibrate": True}),
-    "mixup-table-4-members": Method("mixsk.MixupClassifier", TABLE | {"n_members": 4}),
-    "genlabel-table": Method("mixsk.GenLabelClassifier", TABLE),
-    "plain-table": Method("mixsk.MixupClassifier", TABLE | {"mix": None}),
-    "mixup-mlp": Method("mixsk.MixupClassifier"),
+    "genlabel-bagged": Method("mixsk.GenLabelClassifier", BAGGED),
+    "mixup-bagged": Method("mixsk.MixupClassifier", BAGGED),
+    "plain-bagged": Method("mixsk.MixupClassifier", BAGGED | {"mix": None}),
+    "genlabel-single": Method("mixsk.GenLabelClassifier"),
+    "mixup-single": Method("mixsk.MixupClassifier"),
 }

@@ -73,13 +73,16 @@ class Table(MLP):
     trained_with = Training(
         optimizer="adamw",
         lr=0.01,
-        weight_decay=0.3,
+        weight_decay=3.0,
+        decay_rows=300,
         schedule="onecycle",
+        max_batches=1000,
         steps=600,
-        min_epochs=10,
-        stop_from=None,
+        min_epochs=40,
+        stop_from=5000,
         mix="columns",
         alpha=0.4,
+        alpha_rows=500,
     )
 
     def first(self, layer: nn.Module) -> nn.Module:

@@ -228,6 +228,7 @@ OURS = (MixClassifier, GenerativeClassifier)
 PRIOR = {"class_prior": "train"}
 
 LINEAR = {"mix": "linear"}  # whatever network is asked for: some would mix otherwise by themselves
+GAUSSIAN = {"density": "gm"}
 
 METHODS = {
     "vanilla": Method("mixsk.MixupClassifier", {"mix": None}),
@@ -235,12 +236,12 @@ METHODS = {
     "mixup-exclude-mi": Method("mixsk.MixupClassifier", LINEAR | {"drop_intrusions": True}),
     "manifold": Method("mixsk.MixupClassifier", {"mix_at": "any"}, hidden_only=True),
     "columns": Method("mixsk.MixupClassifier", {"mix": "columns"}),
-    "columns+genlabel": Method(GENLABEL, {"mix": "columns"}),
+    "columns+genlabel": Method(GENLABEL, GAUSSIAN | {"mix": "columns"}),
     "regmixup": Method("mixsk.MixupClassifier", LINEAR | {"clean_weight": 1}),
     "remix": Method("mixsk.MixupClassifier", LINEAR | {"label": "remix"}),
     "logistic": Method("mixsk.MixupClassifier", LINEAR | {"label": "logistic"}),
     "adamixup": Method("mixsk.AdaMixupClassifier"),
-    "genlabel-gm": Method(GENLABEL, LINEAR),
+    "genlabel-gm": Method(GENLABEL, LINEAR | GAUSSIAN),
     "genlabel-kde": Method(GENLABEL, LINEAR | {"density": "kde"}),
     "genlabel-nn": Method(GENLABEL, LINEAR | {"density": "nn"}),
     "genlabel-nn-label": Method(GENLABEL, LINEAR | {"density": "nn-label"}),

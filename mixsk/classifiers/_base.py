@@ -6,9 +6,11 @@ fails 22 of scikit-learn's checks. No maths here: that is in `mixsk.rules`.
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,8 @@ class MixClassifier(
 ):
     """Base of the classifiers; a subclass lists its parameters and says what its label is."""
 
+    _n_train: int | None = None  # rows of an epoch; None where no call knows of all rows
+
     # ---- what a method says of itself
 
     def _label(self) -> Any:
@@ -77,9 +81,10 @@ class MixClassifier(
         """Beta parameter: the user's, or the value of the paper that the choice comes from."""
         if self.alpha is not None:
             return self.alpha
-        own = usual(self.module).alpha
-        if own is not None and is_auto(self.mix) and self._at_input():
-            return own
+        own = usual(self.module)
+        if own.alpha is not None and is_auto(self.mix) and self._at_input():
+            few = own.alpha_rows is None or self._n_train is None
+            return own.alpha if few else own.alpha * min(1.0, own.alpha_rows / self._n_train) ** 0.5
         if self.clean_weight > 0:
             return 20.0  # RegMixup on CIFAR-10
         return 1.0 if self._at_input() else 2.0  # GenLabel's tables; manifold mixup
@@ -132,17 +137,19 @@ class MixClassifier(
         FloatingPointError
             If the loss is no longer finite; the last finite weights are kept.
         """
-        given = X, y
+        start, given = time.perf_counter(), (X, y)
         again = self.warm_start and hasattr(self, "net_")
         with self._nothing_lost():
             train, valid, net = self._prepare(X, y, sample_weight, X_val, y_val, sample_weight_val, again)
-            temperature = self._fit_temperature(X, y, sample_weight, net)
+            temperature = self._fit_temperature(X, y, sample_weight)
             context = open_context(self, net.max_epochs, *given)
             if context is not None:
                 net.callbacks = [*net.callbacks, ("scikit_learn", EpochBridge(self, context, *given))]
             net.initialize()
             self._keep(net, self._epochs if again else [])
             self._temperature = temperature
+        if self.time_limit is not None:  # choices, folds and encoding have had their part of it
+            net.plan = replace(net.plan, time_limit=max(0.0, self.time_limit - (time.perf_counter() - start)))
         try:
             self._train(train, valid, net.max_epochs)
             if self.calibrate and isinstance(train, Folded):
@@ -360,6 +367,7 @@ class MixClassifier(
         self._choose(X, y, w, train, valid, again)
         state = self._weigh(train, valid)
         train = self._in_folds(train)
+        self._n_train = len(train)
         net = self._new_net(rows, settled(self, len(train)), keep_weights=again)
         net.criterion.phases(net.max_epochs)  # says now if there are too few epochs
         self._bind(net.criterion, train, state)
@@ -411,7 +419,9 @@ class MixClassifier(
         return make_net(self, training, old.module_, self._width, n_classes, aux_seeds, aux)
 
     def _extend(self, part: Part, state: State) -> None:
-        """Let the recipe of `net_` learn from more rows."""
+        """Let the recipe of `net_` learn from more rows, trained at a steady rate."""
+        if self.net_.plan.schedule is not None:  # of a training that is over
+            self._steady()
         before = self._fitted_params
         changed = any(before.get(name) is not v for name, v in self.get_params(deep=False).items())
         unpickled = not self.net_.criterion_.bound_
@@ -430,6 +440,15 @@ class MixClassifier(
             net.criterion_.state.class_counts = torch.as_tensor(self._class_counts).to(state.class_counts)
             self._keep(net, epochs)
         self.net_.criterion_.extend(part.copied, state)
+
+    def _steady(self) -> None:
+        """Train on without the plan of a whole training: its schedule, and what it made of the rates."""
+        training, given = settled(self, None), vars(self)
+        self.net_.plan = replace(self.net_.plan, schedule=None)
+        for group in self.net_.optimizer_.param_groups:
+            group["lr"] = given.get("optimizer__lr", training.lr)
+            if "weight_decay" in group:
+                group["weight_decay"] = given.get("optimizer__weight_decay", training.weight_decay)
 
     def _train(self, train: Part, valid: Part | None, epochs: int) -> None:
         """Run `epochs` of `net_` and keep its history, whatever ends them."""

@@ -7,9 +7,7 @@ rows are trained on; and it is drawn to 1 where there are few rows.
 
 from __future__ import annotations
 
-import time
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +19,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixsk.classifiers._bagging import Folded
 from mixsk.classifiers._data import encode_labels
-from mixsk.classifiers._holdout import FOLDS, stratified_folds
+from mixsk.classifiers._holdout import FOLDS, silent, stratified_folds
 from mixsk.classifiers._prepare import FOLD_SEEDS
-from mixsk.engine import MixNet
 
 PULL = 1.0  # a standard normal prior of log T
 BOUNDS = (-3.0, 3.0)  # of log T
@@ -44,14 +41,13 @@ class Calibration:
         check_is_fitted(self)
         return self._temperature
 
-    def _fit_temperature(self, X: Any, y: Any, sample_weight: Any, net: MixNet) -> float:
+    def _fit_temperature(self, X: Any, y: Any, sample_weight: Any) -> float:
         """The temperature of predictions on rows that were not trained on; 1 without `calibrate`.
 
         Of the time limit the fits of the folds and the one to come have equal shares.
         """
         if not self.calibrate or self.n_cv > 1:
             return 1.0
-        start = time.perf_counter()
         X, y, w = self._check_rows(X, y, sample_weight)
         template = clone(self).set_params(**self._in_a_fold())
         vars(template).pop("_skl_callbacks", None)  # which are told of the fit itself
@@ -64,9 +60,6 @@ class Calibration:
             )
             return 1.0
         log_p, rows = found
-        if net.plan.time_limit is not None:
-            spent = time.perf_counter() - start
-            net.plan = replace(net.plan, time_limit=max(0.0, net.plan.time_limit - spent))
         return fit_temperature(log_p, encode_labels(y[rows], self.classes_), None if w is None else w[rows])
 
     def _held_out_temperature(self, train: Folded) -> float:
@@ -93,8 +86,7 @@ def out_of_fold(
     folds = stratified_folds(y, seed)
     if not folds:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the fit itself says it of all rows
+    with silent():
         fits = batched_cross_validate(
             clone(clf).set_params(random_state=seed),
             X,

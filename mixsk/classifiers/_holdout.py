@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,14 @@ def stratified_folds(y: np.ndarray, seed: int | None, n_folds: int | None = None
     return [(np.setdiff1d(np.arange(len(codes)), test), test) for test in held]
 
 
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without the warnings of a fit that only serves another: that one says it of all rows."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def held_out_score(
     fits: Iterable[Any], folds: list[Fold], X: Any, y: np.ndarray, w: np.ndarray | None
 ) -> tuple[float, float]:
@@ -49,8 +58,7 @@ def held_out_score(
     """
     right = loss = total = 0.0
     for clf, (train, test) in zip(fits, folds, strict=False):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the last fit says it of all rows
+        with silent():
             rows, labels, weight = taken(X, y, w, train)
             clf.fit(rows, labels, weight)
             rows, labels, weight = taken(X, y, w, test)

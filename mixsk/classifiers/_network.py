@@ -133,7 +133,7 @@ def patience(estimator: Any, training: Training) -> int | None:
     """Epochs without improvement after which training stops; None: nothing is stopped or restored."""
     if estimator.early_stopping is False:
         return None
-    never = estimator.early_stopping == "auto" and training.stop_from is None
+    never = estimator.early_stopping == "auto" and training.steps is not None  # they are all planned for
     return training.max_epochs if never else estimator.n_iter_no_change
 
 

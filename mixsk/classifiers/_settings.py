@@ -9,6 +9,7 @@ from mixsk.backbones import BACKBONES, Backbone, Training
 from mixsk.engine.iterator import batch_slots
 
 NAMES = ("optimizer", "lr", "weight_decay", "schedule", "batch_size", "max_epochs")
+OTHER = Training()  # what is usual with an optimiser that a network does not name
 
 
 def usual(module: Any) -> Training:
@@ -30,13 +31,23 @@ def settled(estimator: Any, n_rows: int | None) -> Training:
     Training
         With nothing left open.
     """
+    found = usual(estimator.module)
+    if not is_auto(estimator.optimizer) and estimator.optimizer != found.optimizer:
+        found = replace(found, lr=OTHER.lr, weight_decay=OTHER.weight_decay, decay_rows=None)
+    if found.decay_rows is not None:  # rows that come one call after the other may be any number
+        most = OTHER.weight_decay if n_rows is None else found.decay_rows / n_rows
+        found = replace(found, weight_decay=min(found.weight_decay, most))
     own = {name: getattr(estimator, name) for name in NAMES}
-    found = replace(usual(estimator.module), **{name: v for name, v in own.items() if not is_auto(v)})
+    found = replace(found, **{name: v for name, v in own.items() if not is_auto(v)})
     if n_rows is None:
         return replace(found, max_epochs=1, schedule=None if is_auto(estimator.schedule) else found.schedule)
+    if found.max_batches is not None and is_auto(estimator.batch_size):
+        while n_rows > found.max_batches * found.batch_size:
+            found = replace(found, batch_size=2 * found.batch_size)
     if found.steps is not None and is_auto(estimator.max_epochs):
         n_batches = len(batch_slots(n_rows, found.batch_size))
-        found = replace(found, max_epochs=max(found.min_epochs, -(-found.steps // n_batches)))
+        least = min(found.min_epochs, max(1, found.max_steps // n_batches))
+        found = replace(found, max_epochs=max(least, -(-found.steps // n_batches)))
     return found
 
 

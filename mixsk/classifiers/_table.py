@@ -70,11 +70,11 @@ DENSITY = """Class-conditional density of the rows: a Gaussian per class, Gaussi
 
 PARAMETERS: dict[str, Parameter] = {
     "module": Parameter(
-        "mlp",
+        "table",
         [StrOptions(set(BACKBONES)), nn.Module, _SubclassOf(nn.Module)],
-        f"""{_names(BACKBONES)}, nn.Module class or instance, default="mlp"
+        f"""{_names(BACKBONES)}, nn.Module class or instance, default="table"
     The network: logistic regression, a multi-layer perceptron, or ("table") one behind learnt
-    feature scales that is trained by 600 steps of AdamW with much weight decay. A class is called
+    feature scales that is trained by AdamW with much weight decay. A class is called
     with the `module__*` parameters and, if its constructor has them, `n_features` and `n_classes`;
     an instance is copied with its weights. Both map (B, n_features) to logits (B, n_classes) and
     are mixed at their input.""",
@@ -129,7 +129,8 @@ PARAMETERS: dict[str, Parameter] = {
         [None, POSITIVE],
         """float > 0 or None, default=None
     lam ~ Beta(alpha, alpha). None takes the papers' value: 20 with a `clean_weight` (RegMixup), 2
-    where a hidden stage is mixed (manifold mixup), 0.2 for Infinite Class Mixup, 1 otherwise.""",
+    where a hidden stage is mixed (manifold mixup), 0.2 for Infinite Class Mixup, 1 otherwise; with
+    `mix="auto"` the network's own.""",
     ),
     "lam_per": Parameter(
         None,
@@ -308,9 +309,12 @@ PARAMETERS: dict[str, Parameter] = {
         [StrOptions({"auto", *OPTIMIZERS}), _SubclassOf(Optimizer)],
         """{"auto", "adam", "adamw", "sgd"} or torch.optim.Optimizer class, default="auto"
     More of its parameters as `optimizer__*`. Here and below "auto" is the network's own: for
-    "table" "adamw", lr 0.01, weight decay 0.3, "onecycle", 128 rows a step and as many epochs as
-    make 600 steps, at least 10; for others "adam", 0.001, 0.0001, None, 128 and 100, or what
-    their class says in `trained_with`, a `mixsk.backbones.Training`.""",
+    "table" "adamw", lr 0.01, a weight decay of 300 over the number of training rows, at most 3,
+    "onecycle", 128 rows a step (more from 128 000 rows on, so that an epoch has 1000 steps) and as
+    many epochs as make 600 steps, at least 40 (of very many rows, 20 000 steps). For others "adam",
+    0.001, 0.0001, None, 128 and 100, or what their class says in `trained_with`, a
+    `mixsk.backbones.Training`. Beside another optimiser than the network's own, lr and weight decay
+    are 0.001 and 0.0001.""",
     ),
     "lr": Parameter(
         "auto",
@@ -335,7 +339,8 @@ PARAMETERS: dict[str, Parameter] = {
         "auto",
         [COUNT, StrOptions({"auto"})],
         """int >= 1 or "auto", default="auto"
-    Rows a step. A last batch of a single row joins the one before.""",
+    Rows a step, at most: the batches of an epoch are as few as this allows, and alike in size;
+    of more than one row.""",
     ),
     "max_epochs": Parameter(
         "auto",
@@ -354,8 +359,8 @@ PARAMETERS: dict[str, Parameter] = {
         [StrOptions({"auto"}), "boolean"],
         """bool or "auto", default="auto"
     Stop when the log loss of held-out clean rows no longer falls, and restore the best epoch's
-    weights. "auto": from 1000 training rows on, or if `X_val` is given; with "table" never, but the best
-    epoch is restored if `X_val` is given.""",
+    weights. "auto": from 1000 training rows on, or if `X_val` is given; with "table" from 5000 on, and
+    all epochs run before the best one's weights are restored.""",
     ),
     "validation_fraction": Parameter(
         0.1,
@@ -456,7 +461,8 @@ MIX_OR_AUTO = Parameter(
     [StrOptions({"auto", *MASKS}), None, callable],
     f"""{_names({"auto", *MASKS})}, None or callable, default="auto"
     How the two rows of a pair are mixed: all entries alike, at one half, or column by column.
-    "auto" is "columns" with alpha 0.4 at the input of "table", else "linear". None trains without
+    "auto" is "columns" at the input of "table", with alpha 0.4 up to 500 training rows and the less the
+    more rows there are (0.4 times the root of 500 over them), else "linear". None trains without
     mixing. A callable is a mask `(h, lam, noise, extra) -> (m, share)`.""",
 )
 
@@ -466,11 +472,21 @@ OWN = {
     "GenLabelClassifier": {
         "mix": MIX_OR_AUTO,
         "density": Parameter(
-            "gm",
-            [StrOptions({*DENSITIES, "cv"}), HasMethods(["fit", "log_prob"])],
-            f"""{_names({*DENSITIES, "cv"})} or object, default="gm"
+            "auto",
+            [StrOptions({*DENSITIES, "auto", "cv"}), HasMethods(["fit", "log_prob"])],
+            f"""{_names({*DENSITIES, "auto", "cv"})} or object, default="auto"
     {DENSITY}
-    "cv" is "gm" or "kde", whichever does better in cross-validation of this classifier.""",
+    "auto" is "gm" or "kde", whichever tells the classes of held-out rows apart with the lower log
+    loss; "cv" the one that does better in cross-validation of this classifier. Of features, and in
+    `partial_fit`, "auto" is "gm".""",
+        ),
+        "gamma": Parameter(
+            "auto",
+            [SHARE, StrOptions({"auto"})],
+            """float in [0, 1] or "auto", default="auto"
+    Weight of the density's posterior in the label; 0 is mixup. `density="nn-label"` has 1. "auto" is
+    its weight in the best mixture with mixup's predictions for held-out rows; 0.5 of features, in
+    `partial_fit`, with a module of your own and with `drop_intrusions="last"`.""",
         ),
     },
 }

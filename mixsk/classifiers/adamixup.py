@@ -66,7 +66,7 @@ class AdaMixupClassifier(MixClassifier):
     def __init__(
         self,
         *,
-        module: Any = "mlp",
+        module: Any = "table",
         hidden: Any = (128, 128),
         activation: str = "relu",
         dropout: float = 0,

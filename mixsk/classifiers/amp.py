@@ -60,7 +60,7 @@ class AMPClassifier(MixClassifier):
     def __init__(
         self,
         *,
-        module: Any = "mlp",
+        module: Any = "table",
         hidden: Any = (128, 128),
         activation: str = "relu",
         dropout: float = 0,

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
 
-from mixsk.backbones import Training
 from mixsk.classifiers._base import MixClassifier
-from mixsk.classifiers._holdout import FOLDS, Fold, held_out_score, stratified_folds, taken
+from mixsk.classifiers._density_choice import likeliest, sampled, weight_beside
+from mixsk.classifiers._holdout import FOLDS, Fold, held_out_score, silent, stratified_folds, taken
+from mixsk.classifiers._params import PREFIXES
 from mixsk.classifiers._prepare import CHOICE
+from mixsk.classifiers._settings import is_auto, settled
 from mixsk.classifiers._table import PARAMETERS, document
+from mixsk.classifiers.mixup import MixupClassifier
 from mixsk.densities import DENSITIES
-from mixsk.engine import MixNet, Part
-from mixsk.rules import GenLabel, LatentGenLabel, OnlineGenLabel, PosteriorLabel, Rows
+from mixsk.engine import Part
+from mixsk.rules import GenLabel, LatentGenLabel, OnlineGenLabel, PosteriorLabel
 
-CANDIDATES = ("gm", "kde")  # of density="cv": the paper's GenLabel (CV)
+CANDIDATES = ("gm", "kde")  # the paper's GenLabel (CV)
+USUAL_GAMMA = 0.5
 
 
 @document
@@ -34,6 +36,13 @@ class GenLabelClassifier(MixClassifier):
     With `density_at="last"` the density is one of the network's last features: fitted once after a plain
     warm-up, under a frozen body (`density_schedule="warmup"`, Algorithm 2), or following every batch
     (`"online"`, Algorithm 3).
+
+    By default both are chosen by rows held out: `density="auto"` takes Gaussians or kernels, whichever give
+    the classes of held-out rows the lower log loss, and `gamma="auto"` is the weight that the density's
+    posterior has in its best mixture with plain mixup's predictions for held-out rows, for which five
+    networks are trained, `MixupClassifier(n_cv=5)`; 0, which is mixup, where the density has nothing to add.
+    At most 5000 rows take part. NOTE[DIFF]: the paper always has some density, and chooses gamma, and in
+    GenLabel (CV) the density, by cross-validation of the whole (`GridSearchCV`).
 
     `density="cv"` is the paper's GenLabel (CV): this classifier is cross-validated with Gaussians ("gm") and
     with kernels ("kde"), and trained with the one of higher accuracy, or of lower log loss where they tie.
@@ -56,9 +65,11 @@ class GenLabelClassifier(MixClassifier):
     classes_ : ndarray of shape (n_classes,)
         Labels, sorted.
     density_ : mixsk.densities.TableDensity
-        The fitted density.
+        The fitted density; not there where it has no weight by choice, nor with several folds.
     density_choice_ : {"gm", "kde"}
-        What `density="cv"` chose; only there with it.
+        What `density="auto"` or "cv" chose; only there with them.
+    gamma_ : float
+        Weight of the posterior in the label: the given one, or the chosen one.
     net_ : mixsk.engine.MixNet
         The trained skorch net.
     encoder_ : transformer
@@ -81,7 +92,7 @@ class GenLabelClassifier(MixClassifier):
     >>> from sklearn.datasets import load_iris
     >>> from mixsk import GenLabelClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> clf = GenLabelClassifier(gamma=0.8, max_epochs=20, random_state=0).fit(X, y)
+    >>> clf = GenLabelClassifier(density="gm", gamma=0.8, max_epochs=20, random_state=0).fit(X, y)
     >>> clf.predict(X[:2])
     array([0, 0])
     """
@@ -89,7 +100,7 @@ class GenLabelClassifier(MixClassifier):
     def __init__(
         self,
         *,
-        module: Any = "mlp",
+        module: Any = "table",
         hidden: Any = (128, 128),
         activation: str = "relu",
         dropout: float = 0,
@@ -104,10 +115,10 @@ class GenLabelClassifier(MixClassifier):
         label_smoothing: float = 0,
         drop_intrusions: bool | str = False,
         clean_weight: float = 0,
-        density: Any = "gm",
+        density: Any = "auto",
         density_at: str | int = "input",
         density_schedule: str = "once",
-        gamma: float = 0.5,
+        gamma: Any = "auto",
         top_k: int | None = None,
         class_prior: str = "train",
         warmup: float = 0.2,
@@ -170,14 +181,20 @@ class GenLabelClassifier(MixClassifier):
                 "density='cv' chooses by cross-validation over all rows, which partial_fit never sees. Use "
                 "fit, or density='gm'."
             )
+        if is_auto(self.density) and self._settled_density() != CANDIDATES[0]:
+            raise ValueError(
+                f"density='auto' chose {self._settled_density()!r} in fit, which keeps that fit's rows and "
+                "cannot go on with more. Use density='gm', or fit anew."
+            )
         super()._check_incremental()
 
-    def _label(self) -> PosteriorLabel:
-        hard = self.density == "nn-label"
-        shared = {"gamma": 1.0 if hard else self.gamma, "top_k": self.top_k, "class_prior": self.class_prior}
+    def _label(self) -> PosteriorLabel | str:
+        if is_auto(self.gamma) and self.gamma_ == 0:
+            return "linear"  # which it is, without a density to evaluate
+        shared = {"gamma": self.gamma_, "top_k": self.top_k, "class_prior": self.class_prior}
         if self.density_schedule == "online":
             return OnlineGenLabel(**shared, density_at=self.density_at, memory=self.memory)
-        density = self._density(self.density_choice_ if self.density == "cv" else self.density)
+        density = self._density(self._settled_density())
         if self.density_schedule == "warmup":
             place = {"density_at": self.density_at, "warmup": self.warmup, "head": self.head}
             return LatentGenLabel(density, **shared, **place)
@@ -190,28 +207,72 @@ class GenLabelClassifier(MixClassifier):
             return chosen
         return density.set_params(max_density_rows=self.max_density_rows)
 
-    # ---- density="cv"
+    @property
+    def gamma_(self) -> Any:
+        """Weight of the posterior in the label: the user's, the chosen one, or 0.5 where none is chosen."""
+        if self.density == "nn-label":
+            return 1.0
+        return getattr(self, "_gamma_choice", USUAL_GAMMA) if is_auto(self.gamma) else self.gamma
 
-    _spent = 0.0  # seconds that this fit's cross-validation took
+    def _settled_density(self) -> Any:
+        """The user's density, the chosen one, or Gaussians where none is chosen."""
+        if is_auto(self.density) or self.density == "cv":
+            return getattr(self, "density_choice_", CANDIDATES[0])
+        return self.density
+
+    # ---- what is chosen by rows held out
 
     def _choose(
         self, X: Any, y: np.ndarray, w: np.ndarray | None, train: Part, valid: Part | None, again: bool
     ) -> None:
-        self._spent = 0.0
-        if self.density != "cv":
-            self.__dict__.pop("density_choice_", None)
-        elif not (again and hasattr(self, "density_choice_")):
-            start = time.perf_counter()
-            if issparse(X) or not hasattr(X, "__getitem__"):
-                X = X.tocsr() if issparse(X) else np.asarray(X)  # rows can be taken
-            rows = taken(X, y, w, train.index)
-            self.density_choice_ = self._cross_validated(*rows, stops=valid is not None)
-            self._spent = time.perf_counter() - start
-
-    def _cross_validated(self, X: Any, y: np.ndarray, w: np.ndarray | None, stops: bool) -> str:
-        """The candidate that does best on held-out rows; the first if none can be held out."""
+        open_density = is_auto(self.density) or self.density == "cv"
+        open_gamma = is_auto(self.gamma) and self.density != "nn-label" and self._can_be_compared()
+        if self.density_schedule != "once":
+            open_density, open_gamma = self.density == "cv", False
+        made = {"density_choice_": open_density, "_gamma_choice": open_gamma}
+        for name, still_open in made.items():
+            if not (again and still_open):
+                self.__dict__.pop(name, None)
+        if not any(still_open and not hasattr(self, name) for name, still_open in made.items()):
+            return
+        self._new_net(train.rows, settled(self, len(train)), keep_weights=False)  # says now what is illegal
+        if issparse(X) or not hasattr(X, "__getitem__"):
+            X = X.tocsr() if issparse(X) else np.asarray(X)  # rows can be taken
         stream = np.random.SeedSequence(self._seed, spawn_key=(0, CHOICE))
         seed, *seeds = stream.generate_state(1 + FOLDS).tolist()
+        if open_density and not hasattr(self, "density_choice_"):
+            if self.density == "cv":
+                rows = taken(X, y, w, train.index)
+                self.density_choice_ = self._cross_validated(*rows, valid is not None, seed, seeds)
+            else:
+                numbers = {"top_k": self.top_k, "class_prior": self.class_prior}
+                labels = {name: GenLabel(self._density(name), **numbers) for name in CANDIDATES}
+                with silent():
+                    self.density_choice_ = likeliest(labels, train, seed)
+        if open_gamma and not hasattr(self, "_gamma_choice"):
+            few = sampled(train.index, train.rows.y.cpu().numpy(), seed)
+            with silent():
+                found = weight_beside(self._label(), self._plain(seed), *taken(X, y, w, few))
+            self._gamma_choice = found
+
+    def _can_be_compared(self) -> bool:
+        """Whether rows are mixed at all, and networks of folds can be trained side by side."""
+        mixes = self.mix_prob > 0 and self.mix_off < 1
+        return mixes and isinstance(self.module, str) and self.drop_intrusions != "last"
+
+    def _plain(self, seed: int) -> MixupClassifier:
+        """The same network, trained by mixup in folds."""
+        own = self._to_choose_by() | {"n_cv": FOLDS, "time_limit": self.time_limit and self.time_limit / 2}
+        own["early_stopping"] = self.early_stopping and "auto"  # rows of the user's own are not for choosing
+        known = {*MixupClassifier._get_param_names()} - {"label", "callbacks"}  # which may look at them
+        prefixes = tuple({*PREFIXES} - {"callbacks__"})
+        given = {name: value for name, value in own.items() if name in known or name.startswith(prefixes)}
+        return MixupClassifier(**given, random_state=seed)
+
+    def _cross_validated(
+        self, X: Any, y: np.ndarray, w: np.ndarray | None, stops: bool, seed: int, seeds: list[int]
+    ) -> str:
+        """The candidate that does best on held-out rows; the first if none can be held out."""
         folds = stratified_folds(y, seed)
         if not folds:
             warnings.warn(
@@ -238,30 +299,25 @@ class GenLabelClassifier(MixClassifier):
             "early_stopping": self.early_stopping and (stops or "auto"),
             "time_limit": self.time_limit and self.time_limit / fits,
             "max_density_rows": PARAMETERS["max_density_rows"].default,  # the density is an object by then
-            "n_members": 1,
-            "n_cv": 1,
-            "calibrate": False,
-            "verbose": 0,
-            "warm_start": False,
+            "gamma": self.gamma_,  # which is chosen for the density, once that is known
         }
-        given = self.get_params(deep=False) | own
+        return self._to_choose_by() | own
+
+    def _to_choose_by(self) -> dict[str, Any]:
+        """Our parameters for a fit that only serves a choice: alone, silent, and with a seed of its own."""
+        alone = {"n_members": 1, "n_cv": 1, "calibrate": False, "verbose": 0, "warm_start": False}
+        given = self.get_params(deep=False) | alone
         for name in [name for name in given if name.startswith("callbacks__print_log__")]:
             del given[name]  # of the callback that `verbose` brings
         del given["random_state"]
         return given
 
     def _in_a_fold(self) -> dict[str, Any]:
-        """Without a cross-validation of their own: the density is the one that is chosen already."""
+        """Without choices of their own: density and gamma are what is chosen already."""
         own = super()._in_a_fold()
-        return own | ({"density": self.density_choice_} if self.density == "cv" else {})
-
-    def _new_net(self, rows: Rows, training: Training, keep_weights: bool) -> MixNet:
-        net = super()._new_net(rows, training, keep_weights)
-        if self.time_limit is not None:
-            net.plan = replace(net.plan, time_limit=max(0.0, self.time_limit - self._spent))
-        return net
-
-    def _keep(self, net: MixNet, epochs: list[dict[str, Any]]) -> None:
-        super()._keep(net, epochs)
-        if self.density == "cv":  # what a pickle is rebuilt with
-            self._fitted_params["density"] = self.density_choice_
+        if is_auto(self.gamma):
+            own["gamma"] = self.gamma_
+        if is_auto(self.density) or self.density == "cv":
+            own["density"] = self._density(self._settled_density())
+            own["max_density_rows"] = PARAMETERS["max_density_rows"].default  # the density knows it by then
+        return own

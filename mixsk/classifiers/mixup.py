@@ -14,10 +14,10 @@ class MixupClassifier(MixClassifier):
 
     Each batch is mixed with a permutation of itself, `x_mix = lam * x + (1 - lam) * x[perm]` with
     `lam ~ Beta(alpha, alpha)`, and its labels likewise; the loss is cross entropy against the mixed
-    labels (Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018). Other
-    choices give manifold mixup (`mix_at="any"`), column swapping (`mix="columns"`), RegMixup
-    (`clean_weight=1`), Remix (`label="remix"`), logistic labels (`label="logistic"`), and plain
-    training (`mix=None`).
+    labels (Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018): `mix="linear"`. The default
+    for tables takes each column whole from one of the two rows (`mix="columns"`). Other choices give manifold
+    mixup (`mix_at="any"`), RegMixup (`mix="linear", clean_weight=1`), Remix (`mix="linear", label="remix"`),
+    logistic labels (`label="logistic"`), and plain training (`mix=None`).
 
     Further keyword arguments go on to the parts: `module__*` to the network's constructor,
     `optimizer__*` to the optimiser, `callbacks__*` to named callbacks.
@@ -62,7 +62,7 @@ class MixupClassifier(MixClassifier):
     def __init__(
         self,
         *,
-        module: Any = "mlp",
+        module: Any = "table",
         hidden: Any = (128, 128),
         activation: str = "relu",
         dropout: float = 0,

@@ -40,22 +40,21 @@ class Part:
 def batch_slots(n_rows: int, batch_size: int) -> np.ndarray:
     """Positions of an epoch's rows as (batches, width), -1 where a batch is shorter.
 
-    A last batch of one row joins the one before: alone it could be mixed with itself only, and
-    would break batch normalisation.
+    As few batches as `batch_size` allows, of sizes that differ by one at most: a step on the few rows that
+    full batches leave over would weigh as much as any other.
 
     Examples
     --------
-    >>> batch_slots(5, 2)
+    >>> batch_slots(5, 3)
     array([[ 0,  1, -1],
            [ 2,  3,  4]])
     """
     n_batches = max(1, -(-n_rows // batch_size))
-    if n_batches > 1 and n_rows % batch_size == 1:
-        n_batches -= 1
-    starts = np.arange(n_batches) * batch_size
-    stops = np.append(starts[1:], n_rows)
-    slots = starts[:, None] + np.arange((stops - starts).max())
-    return np.where(slots < stops[:, None], slots, -1)
+    if batch_size > 1:  # alone a row could be mixed with itself only, and would break batch normalisation
+        n_batches = min(n_batches, max(1, n_rows // 2))
+    edges = np.arange(n_batches + 1) * n_rows // n_batches
+    slots = edges[:-1, None] + np.arange(np.diff(edges).max())
+    return np.where(slots < edges[1:, None], slots, -1)
 
 
 class TrainingBatches:

@@ -11,12 +11,13 @@ from sklearn.pipeline import Pipeline
 
 from mixsk.classifiers._bagging import one_network
 from mixsk.classifiers._base import MixClassifier
-from mixsk.classifiers._settings import settled
+from mixsk.classifiers._settings import is_auto, settled
 
 # Numbers that each stacked model may have for itself. All else chooses the program.
 OF_A_STEP = ("gamma", "label_smoothing", "clean_weight", "epsilon", "local_share", "memory")
 OF_A_DRAW = ("alpha", "mix_prob", "mix_off")
 OF_THE_OPTIMIZER = ("lr", "weight_decay")
+SETTLED = {"gamma": "gamma_"}  # where what a classifier does with a number it may have left open
 NUMBERS = (*OF_A_STEP, *OF_A_DRAW, *OF_THE_OPTIMIZER, "random_state")
 ASKED = ("predict", "predict_proba", "predict_log_proba", "score")
 OPTIONS = {"adam": {"betas", "eps"}, "adamw": {"betas", "eps"}, "sgd": {"momentum", "nesterov"}}
@@ -53,6 +54,8 @@ def why_not(clf: Any) -> str | None:
             return f"{name}={getattr(clf, name)!r} is for a fit of its own"
     if getattr(clf, "density", None) == "cv":
         return "density='cv' runs a cross-validation of its own"
+    if is_auto(getattr(clf, "gamma", None)) and clf.density_schedule == "once" and clf.density != "nn-label":
+        return "gamma='auto' trains networks of its own"
     return one_network(clf)
 
 
@@ -76,12 +79,14 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None), type, dict)) else id(value)
 
 
-def merged(classifiers: list[Any], dtype: torch.dtype) -> Any:
-    """One classifier that has, where the given ones differ in a step's numbers, a tensor (M,) of them."""
-    one = copy(classifiers[0])
+def merged(prepared: Any, classifiers: list[Any], dtype: torch.dtype) -> Any:
+    """What is prepared for some classifiers, with a tensor (M,) where their numbers of a step differ."""
+    one = copy(prepared)
+    one.alpha = prepared._alpha()  # draws take theirs from each source
     for name in OF_A_STEP:
-        values = [getattr(clf, name, None) for clf in classifiers]
+        values = [getattr(clf, SETTLED.get(name, name), None) for clf in classifiers]
         if any(value != values[0] for value in values):
             setattr(one, name, torch.tensor(values, dtype=dtype))
-    one.alpha = classifiers[0]._alpha()  # draws take theirs from each source
+        elif hasattr(one, name):
+            setattr(one, name, values[0])
     return one

@@ -135,8 +135,9 @@ def _by_draw(one: _Prepared) -> list[_Prepared]:
     """Apart by the numbers of the draw: what is left together sees the same batches."""
     apart: dict[Any, list[_Job]] = defaultdict(list)
     for job in one.jobs:
-        numbers = tuple(getattr(job.classifier, name, None) for name in OF_A_DRAW)
-        apart[numbers, job.classifier._alpha()].append(job)
+        clf = _with_draw(one.classifier, job)
+        numbers = tuple(getattr(clf, name, None) for name in OF_A_DRAW)
+        apart[numbers, clf._alpha()].append(job)
     return [
         replace(one, classifier=_with_draw(one.classifier, jobs[0]), jobs=jobs) for jobs in apart.values()
     ]
@@ -242,7 +243,8 @@ def _train_halved(prepared: list[_Prepared], outcomes: list[Outcome], progress: 
 def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome], callbacks: list[Any]) -> None:
     """Train the models of some sources together."""
     # In the order of the models: of a job with several networks, each lies beside those of its neighbours.
-    classifiers = [job.classifier for one in prepared for _ in range(one.n_networks) for job in one.jobs]
+    models = [(job, one) for one in prepared for _ in range(one.n_networks) for job in one.jobs]
+    classifiers, of_model = [job.classifier for job, _ in models], [one for _, one in models]
     first = prepared[0].classifier
     rows = prepared[0].train.rows
     dtype, device, n_classes = rows.X.dtype, rows.X.device, len(first.classes_)
@@ -251,7 +253,7 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome], callbacks: 
     )
     net = make_backbone(first, rows.X[:2], n_classes, weights)
 
-    common = merged(classifiers, dtype)
+    common = merged(first, classifiers, dtype)
     recipe = Recipe(common._spec(net.n_stages))
     recipe.attach(Sizes(rows.X.shape[1], net.widths, n_classes, net.n_models), aux)
     recipe.to(device, dtype)
@@ -267,7 +269,7 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome], callbacks: 
         valid = StackedRows([source.valid for source in sources], class_weights, counts)
     training = prepared[0].training
     plan = Plan(schedule=training.schedule, patience=patience(first, training))
-    each = [settled(clf, None) for clf in classifiers]
+    each = [settled(clf, len(one.train)) for clf, one in zip(classifiers, of_model, strict=True)]
     trained = StackedNet(
         net,
         recipe,
@@ -296,7 +298,8 @@ def _seeds(one: _Prepared) -> list[tuple[int, int]]:
 
 def _sources(one: _Prepared, n_stages: int, dtype: torch.dtype) -> list[Source]:
     """The batches of each network that a job has, whose recipe holds the numbers of all jobs."""
-    recipes = bound(merged([job.classifier for job in one.jobs], dtype)._spec(n_stages), one.train, one.state)
+    common = merged(one.classifier, [job.classifier for job in one.jobs], dtype)
+    recipes = bound(common._spec(n_stages), one.train, one.state)
     training = one.training
     each = one.classifier._batches(one.train, recipes, training.batch_size, training.max_epochs)
     return [Source(batches, one.valid, len(one.jobs)) for batches in each]

@@ -38,12 +38,12 @@ class MixedRows(NamedTuple):
     kept: np.ndarray
 
 
-@torch.no_grad()
 def mixed_rows(estimator: Any, X: Any, y: Any, n_rows: int, random_state: Any) -> MixedRows:
     """The first row of each of the first `n_rows` batches of `estimator.fit(X, y)`.
 
     One row a batch, so that lam varies from row to row also where a batch shares one. Nothing is
-    trained, and the estimator is left as it is. With `n_cv` it is a fit on all rows.
+    trained but what `gamma="auto"` needs, and the estimator is left as it is. With `n_cv` it is a fit on all
+    rows.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def mixed_rows(estimator: Any, X: Any, y: Any, n_rows: int, random_state: Any) -
         )
     (batches,) = clf._batches(train, [recipe], net.plan.batch_size, net.max_epochs)
     found = []
-    with clf._threads():
+    with clf._threads(), torch.no_grad():
         for batch in islice(chain.from_iterable(repeat(batches)), n_rows):
             found.append(_first_row(Step(recipe, net.module, batch)))
     x, parents, targets, kept = (torch.stack(part).numpy() for part in zip(*found, strict=True))
