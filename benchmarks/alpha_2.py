@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from mixsk.bench.methods import METHODS as KNOWN
 
-NAMES = ("mixup", "genlabel-gm", "mixup-exclude-mi", "genlabel-kde", "genlabel-cv")
+NAMES = ("mixup", "mixup-exclude-mi", "genlabel-gm", "genlabel-kde", "genlabel-cv")
 METHODS = {
     f"{name}-alpha-2": replace(KNOWN[name], params=KNOWN[name].params | {"alpha": 2}) for name in NAMES
 }

@@ -513,7 +513,7 @@ def test_a_fit_is_gradient_descent_on_the_loss_for_all_three_networks(trained):
     """All steps again, in plain torch; weight decay acts on policy and discriminator as on the rest."""
     X, y = table(50)
     w = np.random.default_rng(0).random(50) + 0.5
-    clf = small(activation="tanh", optimizer="sgd", lr=0.3, weight_decay=0.05, mix_prob=0.7)
+    clf = small(activation="tanh", optimizer="sgd", lr=0.3, weight_decay=0.05, mix_prob=0.5)
     _, _, start = clone(clf)._prepare(X, y, w)
     theta = {
         name: [torch.tensor(a, requires_grad=True) for a in arrays]
@@ -585,7 +585,7 @@ def test_policies_learn_to_keep_mixed_rows_off_real_rows_of_another_label():
         {"label": GenLabel(), "drop_intrusions": True, "mix_off": 0.3},
         {"label": OnlineGenLabel(), "mix_at": "last", "label_smoothing": 0.1},
         {"label": "remix", "module": "linear", "hidden": (128, 128), "lr": 0.05},
-        {"n_members": 2, "schedule": "cosine", "class_weight": {0: 2, 1: 1, 2: 1}},
+        {"n_members": 2, "schedule": "cosine", "class_weight": {0: 2, 1: 1, 2: 1}, "max_epochs": 40},
         {"label": "logistic", "batch_size": 25, "pair": "same_class", "mix_prob": 0.5, "amp": "bf16"},
     ],
 )

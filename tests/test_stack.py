@@ -209,10 +209,10 @@ def test_shorter_batches_get_padding_rows_that_nobody_takes_part_in():
             assert sites == [theirs[s].draw.site for s in OWNER]
 
 
-def test_last_batches_are_as_long_as_alone():
+def test_batches_are_as_long_as_alone():
     given, _ = sources(mix=None)
     (_, last) = StackedBatches(given, rows=True)
-    assert last.real.sum(1).tolist() == [11, 15, 15, 8]
+    assert last.real.sum(1).tolist() == [14, 16, 16, 12]
     assert last.draw is None
 
 
@@ -241,10 +241,11 @@ def test_sources_that_always_mix_stand_beside_one_that_does_not():
         assert batch.draw.mixed.tolist() == [True, False, False]
 
 
-def test_a_last_batch_of_one_row_joins_the_one_before_in_whatever_company():
-    """33 rows are two batches of 16 and 17, as 27 and 31 rows are two batches."""
-    given, _ = sources(rows=(27, 33), counts=(1, 1), mix=None)
-    assert [b.x.shape[1] for b in StackedBatches(given, rows=True)] == [16, 17]
+def test_batches_are_alike_in_size_in_whatever_company():
+    """27 rows are two batches of 13 and 14, beside 32 that are two of 16."""
+    given, _ = sources(rows=(27, 32), counts=(1, 1), mix=None)
+    batches = list(StackedBatches(given, rows=True))
+    assert [b.real.sum(1).tolist() for b in batches] == [[13, 16], [14, 16]]
 
 
 # --- validation rows, and rules that are bound --------------------------------------------------------
