@@ -75,6 +75,7 @@ class Toy:
 def sgd(hidden: tuple[int, ...], max_epochs: int, milestones: Iterable[int] = ()) -> dict[str, Any]:
     """SGD with momentum and clipped gradients; the rate falls to a tenth at each milestone."""
     return {
+        "module": "mlp",
         "hidden": hidden,
         "max_epochs": max_epochs,
         "batch_size": 128,
@@ -136,7 +137,10 @@ TOYS = {
         "Nine Gaussians",
         make_nine_gaussians,
         9000,
-        {"hidden": (64, 128, 128), "max_epochs": 10, "batch_size": 1000, "lr": 1e-3, "weight_decay": 0},
+        {
+            **{"module": "mlp", "hidden": (64, 128, 128), "max_epochs": 10},
+            **{"batch_size": 1000, "lr": 1e-3, "weight_decay": 0},
+        },
         {"density": GM(), "gamma": 1, "top_k": 2},
         lam=0.6,
     ),
