@@ -6,7 +6,4 @@
 
 from mixsk.bench import Method
 
-METHODS = {
-    "mixup-single": Method("mixsk.MixupClassifier"),
-    "mixup-bagged": Method("mixsk.MixupClassifier", {"n_cv": 5, "calibrate": True}),
-}
+METHODS = {"mixup-single": Method("mixsk.MixupClassifier")}
