@@ -148,10 +148,21 @@ def test_one_row_a_class_makes_one_network_and_a_warning():
     assert len(clf.predict_proba_members(X)) == 1
 
 
-def test_early_stopping_ends_each_network_by_itself():
+def test_early_stopping_ends_each_network_by_itself(folds):
     X, y = rows(300)
-    clf = MixupClassifier(**SMALL | {"max_epochs": 60, "lr": 0.3}, n_cv=3, early_stopping=True).fit(X, y)
-    assert "valid_loss" in clf.history_
+    X_val, y_val = rows(60, seed=1)
+    params = SMALL | {
+        "module": "mlp",
+        "max_epochs": 200,
+        "lr": 0.1,
+        "dtype": "float64",
+        "n_iter_no_change": 3,
+    }
+    many = MixupClassifier(**params, n_cv=3).fit(X, y, X_val=X_val, y_val=y_val)
+    train, _ = folds[-1][0]
+    alone = MixupClassifier(**params).fit(X[train], y[train], X_val=X_val, y_val=y_val)
+    assert alone.n_iter_ <= many.n_iter_ < 200
+    np.testing.assert_allclose(many.predict_proba_members(X)[0], alone.predict_proba(X), rtol=1e-7)
 
 
 def test_a_time_limit_holds_for_all_networks():

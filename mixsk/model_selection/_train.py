@@ -368,14 +368,19 @@ def _temperature(train: Folded, held_out: list[torch.Tensor]) -> float:
     """Of one job's networks, from their probabilities of the rows that they never saw."""
     rows = train.rows.take(np.concatenate([test for _, test in train.folds]))
     w = None if rows.w is None else rows.w.cpu().numpy()
-    return fit_temperature(torch.cat(held_out).log().numpy(), rows.y.cpu().numpy(), w)
+    return fit_temperature(_logs(torch.cat(held_out)).numpy(), rows.y.cpu().numpy(), w)
+
+
+def _logs(p: torch.Tensor) -> torch.Tensor:
+    """Logarithms that are finite where a probability has underflowed."""
+    return p.clamp_min(torch.finfo(p.dtype).tiny).log()
 
 
 def _mean(each: list[torch.Tensor], temperature: float) -> np.ndarray:
     """The mean probabilities (n, C) of one job's networks, at its temperature."""
     p = torch.stack(each)
     if temperature != 1:
-        p = torch.softmax(p.log() / temperature, -1)
+        p = torch.softmax(_logs(p) / temperature, -1)
     return np.asarray(p.mean(0).numpy())
 
 
