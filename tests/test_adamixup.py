@@ -562,7 +562,8 @@ def test_policies_learn_to_keep_mixed_rows_off_real_rows_of_another_label():
     rng = np.random.default_rng(0)
     place, y = np.repeat([-2.0, 0.0, 2.0], 100), np.repeat([0, 1, 0], 100)
     X = np.column_stack([place, np.zeros(300)]) + 0.1 * rng.normal(size=(300, 2))
-    clf = AdaMixupClassifier(hidden=(32,), lr=3e-3, max_epochs=60, n_members=8, encoder="passthrough")
+    params = {"hidden": (32,), "lr": 3e-3, "max_epochs": 60, "n_members": 8, "n_cv": 1}
+    clf = AdaMixupClassifier(**params, encoder="passthrough")
     _, _, start = clf.set_params(random_state=0)._prepare(X, y)
     ends = torch.tensor([[-2.0, 0.0], [2.0, 0.0]]).reshape(2, 1, 1, 2)
 

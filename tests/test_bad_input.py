@@ -207,7 +207,7 @@ def test_bad_data(params, X, y, arguments, error, words):
 
 @pytest.mark.parametrize(("params", "words"), [*PARAMETERS, *ILLEGAL_PAIRS, *NO_EFFECT])
 def test_bad_parameters(params, words):
-    clf = MixupClassifier(**params)
+    clf = MixupClassifier(**{"n_cv": 1, **params})
     with pytest.raises(ValueError) as raised:  # noqa: PT011 - the words are compared
         clf.fit(X, Y)
     assert words in str(raised.value)

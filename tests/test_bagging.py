@@ -58,9 +58,9 @@ def folds(monkeypatch):
 def test_the_first_network_is_that_of_a_lone_fit_without_the_first_fold(cls, mix, folds):
     X, y = rows()
     params = {**SMALL, **OF_DENSITY.get(cls, {}), "mix": mix, "dtype": "float64"}
-    many = cls(**params, n_cv=3).fit(X, y)
+    many = cls(**params, n_cv=3, calibrate=False).fit(X, y)
     train, _ = folds[-1][0]
-    alone = cls(**params).fit(X[train], y[train])
+    alone = cls(**params, n_cv=1).fit(X[train], y[train])
     np.testing.assert_allclose(many.predict_proba_members(X)[0], alone.predict_proba(X), rtol=1e-7)
 
 
@@ -76,15 +76,15 @@ def test_every_way_of_mixing_has_its_own_rows(params, folds):
         "module": "table",
         "mix_off": 0 if "mix" in params else 0.5,
     }
-    many = MixupClassifier(**params, n_cv=3).fit(X, y)
+    many = MixupClassifier(**params, n_cv=3, calibrate=False).fit(X, y)
     train, _ = folds[-1][0]
-    alone = MixupClassifier(**params).fit(X[train], y[train])
+    alone = MixupClassifier(**params, n_cv=1).fit(X[train], y[train])
     np.testing.assert_allclose(many.predict_proba_members(X)[0], alone.predict_proba(X), rtol=1e-7)
 
 
 def test_a_network_never_sees_the_labels_of_its_fold(folds):
     X, y = rows()
-    clf = GenLabelClassifier(**SMALL, density="gm", gamma=0.5, n_cv=3)
+    clf = GenLabelClassifier(**SMALL, density="gm", gamma=0.5, n_cv=3, calibrate=False)
     before = clone(clf).fit(X, y)
     held = folds[-1][2][1]
     X2 = X.copy()
@@ -107,7 +107,7 @@ def test_folds_cover_all_rows_once_and_members_share_one(folds):
 def test_the_temperature_is_that_of_the_rows_each_network_lacks(folds, weighted):
     X, y = rows()
     w = np.linspace(0.5, 1.5, 90) if weighted else None
-    plain = MixupClassifier(**SMALL, n_cv=3).fit(X, y, w)
+    plain = MixupClassifier(**SMALL, n_cv=3, calibrate=False).fit(X, y, w)
     logits = np.zeros((90, 3))
     for probabilities, (_, test) in zip(plain.predict_proba_members(X), folds[-1], strict=True):
         logits[test] = np.log(probabilities[test])
@@ -158,7 +158,7 @@ def test_early_stopping_ends_each_network_by_itself(folds):
         "dtype": "float64",
         "n_iter_no_change": 3,
     }
-    many = MixupClassifier(**params, n_cv=3).fit(X, y, X_val=X_val, y_val=y_val)
+    many = MixupClassifier(**params, n_cv=3, calibrate=False).fit(X, y, X_val=X_val, y_val=y_val)
     train, _ = folds[-1][0]
     alone = MixupClassifier(**params).fit(X[train], y[train], X_val=X_val, y_val=y_val)
     assert alone.n_iter_ <= many.n_iter_ < 200
@@ -238,4 +238,4 @@ def test_cross_validation_gives_fitted_classifiers_of_several_networks(cls):
 def test_a_calibrated_lone_network_still_fits_one_by_one():
     X, y = rows()
     with pytest.warns(UserWarning, match="calibrate=True is for a fit of its own"):
-        batched_cross_validate(MixupClassifier(**SMALL, calibrate=True), X, y, cv=3)
+        batched_cross_validate(MixupClassifier(**SMALL, n_cv=1, calibrate=True), X, y, cv=3)

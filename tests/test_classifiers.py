@@ -24,7 +24,7 @@ from mixsk.backbones import Backbone
 from mixsk.densities import GM
 from mixsk.rules import GenLabel
 
-FAST = {"max_epochs": 3, "hidden": (16,), "random_state": 0}
+FAST = {"max_epochs": 3, "hidden": (16,), "random_state": 0, "n_cv": 1}
 GAUSSIANS = {"density": "gm", "gamma": 0.5}
 
 
@@ -58,7 +58,7 @@ def frame():
 @pytest.mark.parametrize("mix", ["linear", "columns", "half"])
 def test_a_data_frame_is_fitted_as_it_comes(cls, mix, frame):
     X, y = frame
-    clf = cls(max_epochs=40, mix=mix, random_state=0).fit(X, y)
+    clf = cls(max_epochs=40, mix=mix, random_state=0, n_cv=1).fit(X, y)
     assert clf.classes_.tolist() == ["high", "low", "mid"]
     assert clf.feature_names_in_.tolist() == list(X)
     probabilities = clf.predict_proba(X)
@@ -109,9 +109,9 @@ def test_odd_batches_and_a_batch_of_one_row_work(n_rows):
     X, y = rng.normal(size=(n_rows, 2)), np.arange(n_rows) % 2
     for params in ({}, {"mix": "columns"}, {"pair": "other_class"}, {"drop_intrusions": True}):
         for batch_size in (1, 128):
-            clf = MixupClassifier(max_epochs=1, batch_size=batch_size, early_stopping=False, **params).fit(
-                X, y
-            )
+            clf = MixupClassifier(
+                max_epochs=1, batch_size=batch_size, early_stopping=False, n_cv=1, **params
+            ).fit(X, y)
             assert np.isfinite(clf.predict_proba(X)).all()
 
 
@@ -146,7 +146,7 @@ def test_odd_batches_and_a_batch_of_one_row_work(n_rows):
     ],
 )
 def test_every_parameter_trains(params, iris):
-    clf = MixupClassifier(random_state=0, **{"max_epochs": 80, "lr": 3e-3, **params}).fit(*iris)
+    clf = MixupClassifier(random_state=0, n_cv=1, **{"max_epochs": 80, "lr": 3e-3, **params}).fit(*iris)
     assert clf.score(*iris) > 0.8
     loss = clf.history_["train_loss"]
     assert np.isfinite(loss).all()
@@ -176,7 +176,7 @@ def test_early_stopping_restores_the_best_epoch_and_is_on_from_1000_rows():
 
 def test_given_validation_rows_replace_the_split(iris):
     X, y = iris
-    clf = MixupClassifier(max_epochs=60, random_state=0, lr=0.01).fit(
+    clf = MixupClassifier(max_epochs=60, random_state=0, lr=0.01, n_cv=1).fit(
         X[::2], y[::2], X_val=X[1::2], y_val=y[1::2]
     )
     history = clf.history_
@@ -236,7 +236,8 @@ def test_partial_fit_goes_on_with_the_density_of_all_rows_seen(iris):
     clf = GenLabelClassifier(random_state=0, encoder="passthrough")
     for chunk in (slice(0, None, 3), slice(1, None, 3), slice(2, None, 3)):
         clf.partial_fit(X[chunk], y[chunk], classes=[0, 1, 2])
-    whole = GenLabelClassifier(**GAUSSIANS, random_state=0, encoder="passthrough", max_epochs=1).fit(X, y)
+    params = {"encoder": "passthrough", "max_epochs": 1, "n_cv": 1}
+    whole = GenLabelClassifier(**GAUSSIANS, **params, random_state=0).fit(X, y)
     z = torch.as_tensor(X[:9], dtype=torch.float32)
     assert_allclose(clf.density_.log_prob(z), whole.density_.log_prob(z), rtol=1e-9)
 
@@ -290,7 +291,7 @@ def test_skorch_callbacks_see_epochs_and_batches(iris):
             self.batches += training
 
     clf = MixupClassifier(
-        max_epochs=6, batch_size=50, early_stopping=True, random_state=0,
+        max_epochs=6, batch_size=50, early_stopping=True, random_state=0, n_cv=1,
         callbacks=[
             ("count", CountBatches()),
             ("accuracy", EpochScoring("accuracy", lower_is_better=False, name="my_acc")),
@@ -524,7 +525,7 @@ def test_intrusions_are_found_far_from_the_origin_too():
 
 def test_densities_that_underflow_still_label():
     X = np.array([[0.0, 0], [0.1, 0], [0, 0.1], [1e5, 1e5], [1e5, 1e5 + 0.1], [1e5 + 0.1, 1e5]])
-    clf = GenLabelClassifier(gamma=1, encoder="passthrough", max_epochs=2).fit(X, [0, 0, 0, 1, 1, 1])
+    clf = GenLabelClassifier(gamma=1, encoder="passthrough", max_epochs=2, n_cv=1).fit(X, [0, 0, 0, 1, 1, 1])
     assert np.isfinite(clf.history_["train_loss"]).all()
 
 

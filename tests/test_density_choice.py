@@ -22,7 +22,7 @@ from mixsk.model_selection import BatchedGridSearchCV
 from mixsk.plots import MixedPointsDisplay
 from mixsk.rules import GenLabel, Rows
 
-SMALL = {"hidden": (8,), "max_epochs": 20, "random_state": 0}
+SMALL = {"hidden": (8,), "max_epochs": 20, "random_state": 0, "n_cv": 1}
 NAMED = {"gm": GenLabel("gm"), "kde": GenLabel("kde")}
 
 
@@ -228,7 +228,7 @@ def test_choices_go_with_folds_weights_and_calibration():
     X, y = gaussian()
     w = np.linspace(0.5, 1.5, 90)
     for n_cv in (1, 3):
-        clf = GenLabelClassifier(n_cv=n_cv, calibrate=True, max_density_rows=50, **SMALL)
+        clf = GenLabelClassifier(calibrate=True, max_density_rows=50, **SMALL | {"n_cv": n_cv})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of kernels on 50 rows
             clf.fit(X, y, w)

@@ -843,7 +843,8 @@ def test_mixing_many_steps_ahead_equals_mixing_each_in_its_step(params, weighted
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(70, 3)), rng.integers(3, size=70)
     w = rng.random(70) if weighted else None
-    clf = MixupClassifier(dtype="float64", max_epochs=4, batch_size=16, hidden=(8,), random_state=0, **params)
+    params = {"dtype": "float64", "max_epochs": 4, "batch_size": 16, "hidden": (8,), **params}
+    clf = MixupClassifier(random_state=0, n_cv=1, **params)
     ahead = clf.fit(X, y, sample_weight=w)
     assert ahead.net_.criterion_.ahead
     probabilities = ahead.predict_proba(X)

@@ -24,7 +24,7 @@ from mixsk.densities import GM, KDE, NN, NNLabel
 from mixsk.encoding import Layout
 from mixsk.rules import GenLabel, LatentGenLabel, Rows, State
 
-SMALL = {"hidden": (16,), "max_epochs": 4, "random_state": 0}
+SMALL = {"hidden": (16,), "max_epochs": 4, "random_state": 0, "n_cv": 1}
 LATENT = {"density_at": "last", "density_schedule": "warmup"}
 ONLINE = {"density_at": "last", "density_schedule": "online"}
 
@@ -139,7 +139,7 @@ def fold_fits(log):
 def test_the_choice_is_the_better_of_both_in_a_cross_validation_of_our_own(log):
     X, y = numbered(90)
     w = np.random.default_rng(1).random(90) + 0.2
-    params = {"hidden": (16,), "max_epochs": 8, "lr": 0.02, "gamma": 0.9}
+    params = {"hidden": (16,), "max_epochs": 8, "lr": 0.02, "gamma": 0.9, "n_cv": 1}
     for seed in range(3):
         log.clear()
         clf = Spy(density="cv", random_state=seed, **params).fit(X, y, w)

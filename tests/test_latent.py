@@ -21,6 +21,7 @@ F, C = 4, 3
 LATENT = {"density_at": "last", "density_schedule": "warmup"}
 SMALL = {
     "module": "mlp",
+    "n_cv": 1,
     "hidden": (6, 5),
     "activation": "tanh",
     "encoder": "passthrough",

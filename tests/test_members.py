@@ -32,6 +32,7 @@ CLASSIFIERS = [
 C = 3
 SMALL = {
     "module": "mlp",
+    "n_cv": 1,
     "hidden": (6, 5),
     "dtype": "float64",
     "random_state": 0,

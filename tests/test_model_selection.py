@@ -67,7 +67,7 @@ M, G, INF, A, L, D = (
 )  # fmt: skip
 
 SMALL = {"module": "mlp", "hidden": (6, 5), "dtype": "float64", "random_state": 0}
-SMALL |= {"batch_size": 16, "max_epochs": 3}
+SMALL |= {"batch_size": 16, "max_epochs": 3, "n_cv": 1}
 
 
 def table(n=58, seed=0):

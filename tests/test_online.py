@@ -21,6 +21,7 @@ FLOOR = 1e-6
 ONLINE = {"density_at": "last", "density_schedule": "online"}
 SMALL = {
     "module": "mlp",
+    "n_cv": 1,
     "hidden": HIDDEN,
     "dtype": "float64",
     "random_state": 0,

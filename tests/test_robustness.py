@@ -176,7 +176,7 @@ def mixed_table():
 
 def test_only_numbers_that_are_there_are_moved():
     table, y = mixed_table()
-    clf = MixupClassifier(lr=0.02, max_epochs=20, random_state=0).fit(table, y)
+    clf = MixupClassifier(lr=0.02, max_epochs=20, random_state=0, n_cv=1).fit(table, y)
     attacked = _attack(clf, table, y, table, steps=200, random_state=0)
     names = clf.encoder_.get_feature_names_out().tolist()
     moved = attacked.points != attacked.rows

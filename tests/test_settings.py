@@ -103,7 +103,7 @@ def test_beside_another_optimiser_rate_and_decay_are_not_the_table_networks():
 @pytest.mark.parametrize(("n", "alpha"), [(30, 0.4), (60, 0.4), (2000, 0.2)])
 def test_the_table_network_mixes_less_the_more_rows_there_are(n, alpha):
     X, y = table(n)
-    clf = MixupClassifier(hidden=(4,), max_epochs=1).fit(X, y)
+    clf = MixupClassifier(hidden=(4,), max_epochs=1, n_cv=1).fit(X, y)
     assert clf.net_.criterion_.hyper["alpha"] == pytest.approx(alpha)
     assert clf.set_params(alpha=2, max_epochs=1).fit(X, y).net_.criterion_.hyper["alpha"] == 2
 
@@ -119,7 +119,7 @@ def test_partial_fit_has_no_schedule_of_its_own():
 @pytest.mark.parametrize("pickled", [False, True])
 def test_partial_fit_goes_on_at_a_steady_rate_after_a_fit(pickled):
     X, y = table()
-    clf = MixupClassifier(hidden=(8,), random_state=0).fit(X, y)
+    clf = MixupClassifier(hidden=(8,), random_state=0, n_cv=1).fit(X, y)
     before = clf.predict_proba(X)
     if pickled:
         clf = pickle.loads(pickle.dumps(clf))
@@ -152,7 +152,7 @@ def test_auto_and_the_same_settings_by_hand_are_the_same_fit():
 
 
 def test_the_table_networks_optimiser_and_epochs_are_used():
-    clf = MixupClassifier(module="table", hidden=(4,), batch_size=20, random_state=0).fit(*table())
+    clf = MixupClassifier(module="table", hidden=(4,), batch_size=20, random_state=0, n_cv=1).fit(*table())
     assert type(clf.net_.optimizer_) is torch.optim.AdamW
     assert clf.n_iter_ == 200
     assert clf.net_.optimizer_.param_groups[0]["weight_decay"] == 3
@@ -162,7 +162,7 @@ def test_the_table_networks_optimiser_and_epochs_are_used():
 def test_rows_for_validation_restore_the_best_of_all_epochs_where_nothing_is_stopped_early():
     X, y = table(90)
     rng = np.random.default_rng(0)
-    clf = MixupClassifier(module="table", hidden=(16,), mix=None, max_epochs=40, random_state=0)
+    clf = MixupClassifier(module="table", hidden=(16,), mix=None, max_epochs=40, random_state=0, n_cv=1)
     clf.fit(X[:60], y[:60], X_val=X[60:], y_val=rng.permutation(y[60:]))  # labels that cannot be learnt
     history = clf.history_
     assert len(history) == 40
@@ -174,7 +174,7 @@ def test_rows_for_validation_restore_the_best_of_all_epochs_where_nothing_is_sto
 
 def test_the_table_network_holds_rows_out_by_itself_if_there_are_many():
     X, y = table(1200)
-    clf = MixupClassifier(module="table", hidden=(4,), max_epochs=1)
+    clf = MixupClassifier(module="table", hidden=(4,), max_epochs=1, n_cv=1)
     assert "valid_loss" not in clf.fit(X, y).history_
     assert "valid_loss" in clf.fit(*table(5000)).history_
     assert "valid_loss" in clf.set_params(early_stopping=True).fit(X, y).history_
@@ -183,7 +183,8 @@ def test_the_table_network_holds_rows_out_by_itself_if_there_are_many():
 
 def test_folds_of_other_sizes_have_their_own_epochs_in_one_program_too():
     X, y = table(45)
-    clf = MixupClassifier(module="table", hidden=(4,), batch_size=20, dtype="float64", random_state=0)
+    params = {"module": "table", "hidden": (4,), "batch_size": 20, "dtype": "float64", "n_cv": 1}
+    clf = MixupClassifier(**params, random_state=0)
     splits = [(np.arange(42), np.arange(42, 45)), (np.arange(4, 24), np.arange(4))]  # 3 batches, and 1
     together = batched_cross_validate(clf, X, y, cv=splits, return_estimator=True)
     alone = cross_validate(clf, X, y, cv=splits, return_estimator=True)
@@ -195,7 +196,7 @@ def test_folds_of_other_sizes_have_their_own_epochs_in_one_program_too():
 
 def test_a_search_may_set_what_is_auto():
     X, y = table(40)
-    params = {"density": "gm", "gamma": 0.5, "max_epochs": 3, "random_state": 0}
+    params = {"density": "gm", "gamma": 0.5, "max_epochs": 3, "random_state": 0, "n_cv": 1}
     clf = GenLabelClassifier(module="table", hidden=(4,), **params)
     search = BatchedGridSearchCV(clf, {"lr": ["auto", 0.5], "weight_decay": ["auto", 0]}, cv=KFold(2)).fit(
         X, y
@@ -243,7 +244,7 @@ def test_a_noise_column_is_scaled_down():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 4))
     y = (X[:, 0] > 0).astype(int)
-    clf = MixupClassifier(module="table", weight_decay=0.3, max_epochs=200, random_state=0).fit(X, y)
+    clf = MixupClassifier(module="table", weight_decay=0.3, max_epochs=200, random_state=0, n_cv=1).fit(X, y)
     factors = np.abs(1 + 6 * clf.net_.module_.stages[0].scale.weight.detach().numpy()).ravel()
     assert factors[0] > 1.2
     assert factors[1:].max() < 1
@@ -277,7 +278,7 @@ def test_how_rows_are_mixed_is_the_networks_own_if_it_is_left_open(cls, params, 
 
 
 def test_auto_mixing_and_the_same_by_hand_are_the_same_fit():
-    left_open = MixupClassifier(module="table", max_epochs=3, random_state=0)
+    left_open = MixupClassifier(module="table", max_epochs=3, random_state=0, n_cv=1)
     by_hand = clone(left_open).set_params(mix="columns", alpha=0.4)
     X, y = table()
     assert torch.equal(weights(left_open.fit(X, y)), weights(by_hand.fit(X, y)))

@@ -163,7 +163,7 @@ def table(n, seed=0):
     return rng.normal(size=(n, 4)) + 0.7 * y[:, None], y
 
 
-SMALL = {"hidden": (5,), "dtype": "float64", "random_state": 0, "batch_size": 16, "max_epochs": 2}
+SMALL = {"hidden": (5,), "dtype": "float64", "random_state": 0, "batch_size": 16, "max_epochs": 2, "n_cv": 1}
 
 
 def batches_of(n_rows, cls=MixupClassifier, seed=0, **params):

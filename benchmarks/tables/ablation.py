@@ -6,7 +6,8 @@
 
 from mixsk.bench import Method
 
-TABLE = {"module": "table", "activation": "silu", "mix": "linear", "weight_decay": 0.3}
+SINGLE = {"n_cv": 1, "calibrate": False}
+TABLE = SINGLE | {"module": "table", "activation": "silu", "mix": "linear", "weight_decay": 0.3}
 COLUMNS = TABLE | {"mix": "columns", "alpha": 0.4}
 
 

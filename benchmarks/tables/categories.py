@@ -29,8 +29,11 @@ class NumbersOnly(TransformerMixin, BaseEstimator):
         return X[self.columns_] if len(self.columns_) else X.iloc[:, :0].assign(none=0.0)
 
 
+SINGLE = {"n_cv": 1, "calibrate": False}
+
+
 def _method(**own):
-    return Method("mixsk.MixupClassifier", own)
+    return Method("mixsk.MixupClassifier", SINGLE | own)
 
 
 METHODS = {

@@ -7,12 +7,13 @@
 
 from mixsk.bench import Method
 
-BAGGED = {"n_cv": 5, "calibrate": True}
+BAGGED = {"n_cv": 5, "calibrate": True}  # what is "auto" up to 10 000 rows
+SINGLE = {"n_cv": 1, "calibrate": False}
 
 METHODS = {
     "genlabel-bagged": Method("mixsk.GenLabelClassifier", BAGGED),
     "mixup-bagged": Method("mixsk.MixupClassifier", BAGGED),
     "plain-bagged": Method("mixsk.MixupClassifier", BAGGED | {"mix": None}),
-    "genlabel-single": Method("mixsk.GenLabelClassifier"),
-    "mixup-single": Method("mixsk.MixupClassifier"),
+    "genlabel-single": Method("mixsk.GenLabelClassifier", SINGLE),
+    "mixup-single": Method("mixsk.MixupClassifier", SINGLE),
 }

@@ -6,4 +6,4 @@
 
 from mixsk.bench import Method
 
-METHODS = {"mixup-single": Method("mixsk.MixupClassifier")}
+METHODS = {"mixup-single": Method("mixsk.MixupClassifier", {"n_cv": 1, "calibrate": False})}
