@@ -31,7 +31,7 @@ CLASSIFIERS = [
     LaMixClassifier,
     AdaMixupClassifier,
 ]
-SMALL = {"hidden": (5,), "max_epochs": 3, "random_state": 0}
+SMALL = {"hidden": (5,), "max_epochs": 3, "random_state": 0, "n_cv": 1}
 
 
 def rows(n=90, seed=0):
@@ -116,7 +116,7 @@ def test_the_temperature_is_that_of_fits_to_the_other_folds():
 def test_calibration_improves_probabilities_that_are_too_sure():
     X, y = load_breast_cancer(return_X_y=True)
     train, test = np.arange(0, 569, 2), np.arange(1, 569, 2)
-    clf = MixupClassifier(mix=None, lr=0.02, weight_decay=0, max_epochs=60, random_state=0)
+    clf = MixupClassifier(mix=None, lr=0.02, weight_decay=0, max_epochs=60, random_state=0, n_cv=1)
     plain = log_loss(y[test], clf.fit(X[train], y[train]).predict_proba(X[test]))
     calibrated = clone(clf).set_params(calibrate=True).fit(X[train], y[train])
     assert calibrated.temperature_ > 1.2
@@ -149,7 +149,7 @@ def test_the_temperature_is_kept_by_pickles_and_goes_with_a_new_fit():
 
 def test_fits_of_the_folds_and_the_last_share_the_time():
     X, y = rows(3000)
-    clf = MixupClassifier(max_epochs=100_000, early_stopping=False, time_limit=3, calibrate=True)
+    clf = MixupClassifier(max_epochs=100_000, early_stopping=False, time_limit=3, n_cv=1, calibrate=True)
     start = time.perf_counter()
     clf.fit(X, y)
     assert time.perf_counter() - start < 6
@@ -193,9 +193,11 @@ def awkward():
     yield "one column", X[["a"]], y
 
 
+@pytest.mark.parametrize("n_cv", ["auto", 1])
 @pytest.mark.parametrize(("X", "y"), [pytest.param(X, y, id=name) for name, X, y in awkward()])
-def test_awkward_tables_get_finite_probabilities(X, y):
-    clf = MixupClassifier(module="table", hidden=(8,), max_epochs=5, calibrate=True, random_state=0).fit(X, y)
+def test_awkward_tables_get_finite_probabilities(X, y, n_cv):
+    params = {"module": "table", "hidden": (8,), "max_epochs": 5, "random_state": 0}
+    clf = MixupClassifier(**params, n_cv=n_cv, calibrate=True).fit(X, y)
     p = clf.predict_proba(X)
     assert np.isfinite(p).all()
     np.testing.assert_allclose(p.sum(1), 1)

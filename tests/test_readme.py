@@ -39,7 +39,7 @@ def test_settings_in_the_table_of_methods_are_accepted():
         if "planned" in rest:
             continue
         clf = eval(call, names)
-        fast = {"max_epochs": 1} if "max_epochs" in clf.get_params() else {}
-        clf.set_params(**fast).fit(X, y)
+        fast = {"max_epochs": 1, "n_cv": 1}  # four rows are too few for densities of folds
+        clf.set_params(**{name: fast[name] for name in fast.keys() & clf.get_params()}).fit(X, y)
         ran += 1
     assert ran > 8

@@ -83,6 +83,8 @@ class Table(MLP):
         mix="columns",
         alpha=0.4,
         alpha_rows=500,
+        n_cv=5,
+        n_cv_until=10_000,
     )
 
     def first(self, layer: nn.Module) -> nn.Module:

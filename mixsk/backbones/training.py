@@ -39,6 +39,11 @@ class Training:
     alpha_rows : float or None
         If not None, with more training rows than these alpha is multiplied by the square root of `alpha_rows`
         over their number: many rows say by themselves what lies between them.
+    n_cv : int
+        Folds of `n_cv="auto"`. Of a `module` that is given by name: others have no model axis.
+    n_cv_until : int or None
+        Up to this many rows, those held out for early stopping among them; of more, one network is trained on
+        all. None: always.
     """
 
     optimizer: Any = "adam"
@@ -56,3 +61,5 @@ class Training:
     mix: str = "linear"
     alpha: float | None = None
     alpha_rows: float | None = None
+    n_cv: int = 1
+    n_cv_until: int | None = None

@@ -126,7 +126,8 @@ def run_cells(folder, table, method, cells, time_limit=None):
 
 def _fit_all(estimators, data, pairs, time_limit):
     """Return a row for each estimator and its training and test rows."""
-    if len(estimators) > 1 and all(can_be_stacked(estimator) for estimator in estimators):
+    sizes = [len(train_rows) for train_rows, _ in pairs]
+    if len(estimators) > 1 and all(can_be_stacked(estimator, sizes) for estimator in estimators):
         return _fit_together(estimators, data, pairs)
     for estimator in estimators:
         if time_limit is not None and getattr(estimator, "time_limit", 0) is None:
@@ -134,9 +135,9 @@ def _fit_all(estimators, data, pairs, time_limit):
     return [_fit_alone(estimator, data, *pair) for estimator, pair in zip(estimators, pairs, strict=True)]
 
 
-def can_be_stacked(estimator):
-    """Whether fits of it can be one program."""
-    return why_not(split(estimator)[1]) is None
+def can_be_stacked(estimator, sizes=()):
+    """Whether fits of it, to so many rows each if that is known, can be one program."""
+    return why_not(split(estimator)[1], sizes) is None
 
 
 def _fit_alone(estimator, data, train_rows, test_rows):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from mixsk.classifiers._holdout import Fold, stratified_folds
+from mixsk.classifiers._holdout import Fold, silent, stratified_folds
 from mixsk.classifiers._prepare import DRAWS, FOLD_SEEDS, ORDER
+from mixsk.classifiers._settings import is_auto, usual
 from mixsk.engine import MixNet, Part, TrainingBatches, mean_logits
 from mixsk.engine.stack import Source, StackedBatches, know
 from mixsk.rules import Recipe, Spec, State
@@ -65,7 +67,8 @@ def bound(spec: Spec, train: Part, state: State) -> list[Recipe]:
         if isinstance(train, Folded):
             counts = train.rows.take(part.index).class_counts()
         recipe = Recipe(spec).to(counts.device)
-        recipe.bind(part.copied, State(counts, state.class_weight, state.weighted))
+        with silent() if recipes else nullcontext():  # the first fold has said it, of nearly the same rows
+            recipe.bind(part.copied, State(counts, state.class_weight, state.weighted))
         recipes.append(recipe)
     return recipes
 
@@ -82,38 +85,62 @@ def side_by_side(each: list[TrainingBatches]) -> TrainingBatches | StackedBatche
 class Bagging:
     """Mixin: a net whose models have each their own training rows."""
 
-    n_cv: int
+    module: Any
+    n_cv: int | str
     n_members: int
+    warm_start: bool
     _n_folds = 1  # of the fit: fewer than n_cv where no class has as many rows
 
     @property
     def _n_models(self) -> int:
         return self._n_folds * self.n_members
 
+    def _settled_n_cv(self, n_rows: int | None) -> int:
+        """Folds of a fit to `n_rows` rows; None: of a call of partial_fit, which never sees all rows."""
+        if not is_auto(self.n_cv):
+            return int(self.n_cv)
+        own = usual(self.module)
+        if n_rows is None or self.warm_start or not isinstance(self.module, str):
+            return 1
+        if own.n_cv_until is not None and n_rows > own.n_cv_until:
+            return 1
+        return 1 if one_network(self) else own.n_cv
+
     def _check_bagging(self) -> None:
-        """Raise ValueError for what has no cross-fitted form."""
-        if self.n_cv == 1:
+        """Raise ValueError for what has no cross-fitted form, where that is asked for by a number."""
+        if self._settled_n_cv(None) == 1:
             return
         why = one_network(self)
-        if self.warm_start:  # type: ignore[attr-defined]
+        if self.warm_start:
             why = "warm_start=True would go on with rows that are in other folds by then"
         if why is not None:
             raise ValueError(f"n_cv={self.n_cv} trains each network on its own rows, but {why}. Use n_cv=1.")
 
+    def _check_lone(self) -> None:
+        """Raise ValueError if there are networks of several folds, which a warm start cannot go on with."""
+        if self._n_folds > 1:
+            raise ValueError(
+                f"warm_start=True would go on with {self._n_folds} networks, each trained on all folds but "
+                "one, and with rows that are in other folds by then. Set n_cv=1 (or warm_start=True) before "
+                "the first fit."
+            )
+
     def _in_folds(self, train: Part) -> Part:
         """The training rows, in folds if there is to be more than one network."""
         self._n_folds = 1
-        if self.n_cv == 1:
+        n_cv = self._settled_n_cv(len(train.rows.y))
+        if n_cv == 1:
             return train
         (stream,) = self._streams(FOLD_SEEDS)[:1]  # type: ignore[attr-defined]
         y = train.rows.y.cpu().numpy()[train.index]
-        folds = stratified_folds(y, int(stream.generate_state(1)[0]) % 2**31, self.n_cv)
+        folds = stratified_folds(y, int(stream.generate_state(1)[0]) % 2**31, n_cv)
         if len(folds) < 2:
-            warnings.warn(
-                f"n_cv={self.n_cv} needs a class with two rows, one to hold out: one network is trained, on "
-                "all rows.",
-                stacklevel=4,  # the caller of fit
-            )
+            if not is_auto(self.n_cv):
+                warnings.warn(
+                    f"n_cv={n_cv} needs a class with two rows, one to hold out: one network is trained, on "
+                    "all rows.",
+                    stacklevel=4,  # the caller of fit
+                )
             return train
         self._n_folds = len(folds)
         return Folded(train.rows, train.index, [(train.index[a], train.index[b]) for a, b in folds], [])
@@ -130,6 +157,21 @@ class Bagging:
             recipe.mask.bind(train.rows)
         n_models = len(recipe.seeds)
         know(recipe, train.recipes, states, [n_models // len(states)] * len(states))
+
+    def _learn_more(self, recipe: Recipe, part: Part, state: State) -> None:
+        """Let the recipe learn from more rows, which are new to all networks, whatever their folds were."""
+        if self._n_folds == 1:
+            recipe.extend(part.copied, state)
+            return
+        if not recipe.each:  # made anew around the networks of the folds
+            if hasattr(recipe.mask, "bind"):
+                recipe.mask.bind(part.rows)
+            for counts in recipe.state.class_counts[:: self.n_members]:
+                recipe.each.append(Recipe(recipe.spec).to(counts.device))
+                recipe.each[-1].state = State(counts)
+        for own in recipe.each:
+            own.extend(part.copied, replace(state))
+        know(recipe, recipe.each, [own.state for own in recipe.each], [self.n_members] * self._n_folds)
 
     def _batches(
         self, train: Part, recipes: list[Recipe], batch_size: int, epochs: int

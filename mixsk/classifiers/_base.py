@@ -152,7 +152,7 @@ class MixClassifier(
             net.plan = replace(net.plan, time_limit=max(0.0, self.time_limit - (time.perf_counter() - start)))
         try:
             self._train(train, valid, net.max_epochs)
-            if self.calibrate and isinstance(train, Folded):
+            if isinstance(train, Folded) and self._calibrates(self._n_folds):
                 self._temperature = self._held_out_temperature(train)
         finally:
             net.callbacks_ = [pair for pair in net.callbacks_ if pair[0] != "scikit_learn"]
@@ -162,7 +162,8 @@ class MixClassifier(
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
         """Train one epoch on X and y.
 
-        The encoder, and with it the width of the net, is fitted by the first call.
+        The encoder, and with it the width of the net, is fitted by the first call. After a `fit` in several
+        folds (`n_cv="auto"`) each of its networks is trained on the new rows, and its temperature stays.
 
         Parameters
         ----------
@@ -207,7 +208,8 @@ class MixClassifier(
             rows = self._rows(encoded, codes, w, device)
             part = Part(rows, np.arange(len(codes)))
             state = self._weigh(part, first=first)
-            self._temperature = 1.0
+            if not is_auto(self.calibrate):  # else that of networks in folds, if there are such, goes on
+                self._temperature = 1.0
             if first:
                 net = self._new_net(rows, settled(self, None), keep_weights=False)
                 net.criterion.bind(part.copied, state)
@@ -318,7 +320,7 @@ class MixClassifier(
                 device = torch.device("cpu")
             fitted = type(self)(**self._fitted_params)  # set_params may have changed this estimator's own
             example = torch.zeros(2, self._width, dtype=self._dtype, device=device)
-            n_classes, seeds = len(self.classes_), [0] * self._n_models
+            n_classes, seeds = len(self.classes_), [0] * (self._n_folds * fitted.n_members)
             backbone = make_backbone(fitted, example, n_classes, seeds)
             training = settled(fitted, None)
             self.net_ = make_net(fitted, training, backbone, self._width, n_classes, seeds).initialize()
@@ -355,6 +357,7 @@ class MixClassifier(
         self._check_params()
         if again:
             self._check_structure("warm_start")
+            self._check_lone()
         device = pick_device(self.device)
         self._dtype_name = self.dtype
         X, y, w = self._check_rows(X, y, sample_weight)
@@ -435,11 +438,12 @@ class MixClassifier(
             elif hasattr(label, "bind"):
                 raise ValueError(
                     f"label={self._label()!r} was bound to rows that are gone, after a pickle or "
-                    "set_params, so partial_fit cannot go on with it. Use fit."
+                    "set_params, so partial_fit cannot go on with it. Use fit"
+                    + (", with n_cv=1 if more rows are to come." if self._n_folds > 1 else ".")
                 )
             net.criterion_.state.class_counts = torch.as_tensor(self._class_counts).to(state.class_counts)
             self._keep(net, epochs)
-        self.net_.criterion_.extend(part.copied, state)
+        self._learn_more(self.net_.criterion_, part, state)
 
     def _steady(self) -> None:
         """Train on without the plan of a whole training: its schedule, and what it made of the rates."""

@@ -21,6 +21,7 @@ from mixsk.classifiers._bagging import Folded
 from mixsk.classifiers._data import encode_labels
 from mixsk.classifiers._holdout import FOLDS, silent, stratified_folds
 from mixsk.classifiers._prepare import FOLD_SEEDS
+from mixsk.classifiers._settings import is_auto
 
 PULL = 1.0  # a standard normal prior of log T
 BOUNDS = (-3.0, 3.0)  # of log T
@@ -29,8 +30,8 @@ BOUNDS = (-3.0, 3.0)  # of log T
 class Calibration:
     """Mixin: the temperature of a classifier's predictions."""
 
-    calibrate: bool
-    n_cv: int
+    calibrate: bool | str
+    _n_folds: int
     time_limit: float | None
     classes_: np.ndarray
     _temperature = 1.0
@@ -41,12 +42,17 @@ class Calibration:
         check_is_fitted(self)
         return self._temperature
 
+    def _calibrates(self, n_cv: int) -> bool:
+        """Whether a fit of so many folds has a temperature; "auto": where it costs nothing."""
+        return n_cv > 1 if is_auto(self.calibrate) else bool(self.calibrate)
+
     def _fit_temperature(self, X: Any, y: Any, sample_weight: Any) -> float:
         """The temperature of predictions on rows that were not trained on; 1 without `calibrate`.
 
-        Of the time limit the fits of the folds and the one to come have equal shares.
+        That of networks in folds is found once they are trained. Of the time limit the fits of the folds and
+        the one to come have equal shares.
         """
-        if not self.calibrate or self.n_cv > 1:
+        if self._n_folds > 1 or not self._calibrates(1):
             return 1.0
         X, y, w = self._check_rows(X, y, sample_weight)
         template = clone(self).set_params(**self._in_a_fold())
@@ -71,7 +77,7 @@ class Calibration:
     def _in_a_fold(self) -> dict[str, Any]:
         """Parameters of the fits that only serve this one."""
         limit = self.time_limit and self.time_limit / (FOLDS + 1)
-        return {"calibrate": False, "verbose": 0, "time_limit": limit}
+        return {"calibrate": False, "n_cv": 1, "verbose": 0, "time_limit": limit}
 
 
 def out_of_fold(

@@ -111,7 +111,7 @@ class ParamsMixin:
         if callable(self.schedule):  # type: ignore[attr-defined]
             make_schedule(self.schedule, SGD([torch.zeros(1, requires_grad=True)], lr=0.1), 1, 1)  # type: ignore[attr-defined]
         self._check_hidden()
-        if self.calibrate and self.warm_start:  # type: ignore[attr-defined]
+        if self._calibrates(1) and self.warm_start:  # type: ignore[attr-defined]
             raise ValueError(
                 "calibrate=True cannot go with warm_start=True: the folds would start anew, and their "
                 "temperature would not be that of a network that goes on. Set one of them to False."

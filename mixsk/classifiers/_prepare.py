@@ -79,8 +79,8 @@ class Preparation:
             )
         for name, idle, why in (
             ("class_weight", self.class_weight == "balanced", "counts all rows"),
-            ("calibrate", self.calibrate, "holds rows out"),
-            ("n_cv", self.n_cv > 1, "cuts all rows into folds"),
+            ("calibrate", self._calibrates(1), "holds rows out"),
+            ("n_cv", self._settled_n_cv(None) > 1, "cuts all rows into folds"),
             ("schedule", self.schedule not in (None, "auto"), "needs the number of epochs"),
             ("mix_off", self.mix_off > 0, "needs the number of epochs"),
             ("drop_intrusions", self.drop_intrusions is True, "compares with all training rows"),

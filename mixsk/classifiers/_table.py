@@ -388,20 +388,24 @@ PARAMETERS: dict[str, Parameter] = {
     probabilities are averaged.""",
     ),
     "n_cv": Parameter(
-        1,
-        [COUNT],
-        """int >= 1, default=1
+        "auto",
+        [COUNT, StrOptions({"auto"})],
+        """int >= 1 or "auto", default="auto"
     Above 1, cross-fitted bagging: the training rows are cut into as many stratified folds (fewer if
     no class has as many rows), and each network is trained on all folds but one; their
-    probabilities are averaged. With `n_members`, so many networks a fold.""",
+    probabilities are averaged. With `n_members`, so many networks a fold. "auto" is the network's own: 5
+    for "table" and up to 10 000 rows of X, else 1. It is 1 also with `warm_start`, in a first
+    `partial_fit`, and where a method's rules know of one set of training rows only. A `partial_fit`
+    after `fit` trains every network on the new rows.""",
     ),
     "calibrate": Parameter(
-        False,
-        ["boolean"],
-        """bool, default=False
+        "auto",
+        ["boolean", StrOptions({"auto"})],
+        """bool or "auto", default="auto"
     Divide the logits by a temperature with which predictions of held-out rows have the least log
     loss. With `n_cv` above 1 the networks' own folds are held out; else it is found by 5-fold
-    cross-validation, which takes another two to five times the time.""",
+    cross-validation, which takes another two to five times the time. "auto": with `n_cv` above 1,
+    where it costs nothing.""",
     ),
     "device": Parameter(
         "auto",

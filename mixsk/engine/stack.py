@@ -219,6 +219,7 @@ def know(recipe: Any, recipes: list[Any], states: list[State], counts: list[int]
     counts : list of int
         Models of each source.
     """
+    recipe.each = recipes
     repeats = torch.tensor(counts)
 
     def side_by_side(tensors: list[Tensor]) -> Tensor:

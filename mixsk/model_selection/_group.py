@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -30,8 +31,8 @@ def split(estimator: Any) -> tuple[Any, Any, str]:
     return None, estimator, ""
 
 
-def why_not(clf: Any) -> str | None:
-    """Why a classifier cannot be stacked; None if it can."""
+def why_not(clf: Any, sizes: Sequence[int] = ()) -> str | None:
+    """Why fits of a classifier cannot be stacked, to so many rows each if that is known; None if they can."""
     if not isinstance(clf, MixClassifier):
         return f"{type(clf).__name__} is not one of mixsk's networks"
     ours = ("mixsk.", "sklearn.")
@@ -48,15 +49,24 @@ def why_not(clf: Any) -> str | None:
         return f"optimizer={optimizer!r} with {sorted(own)} has no stacked form"
     for name, idle in (
         ("callbacks", None), ("verbose", 0), ("time_limit", None), ("warm_start", False), ("n_members", 1),
-        ("amp", None), ("calibrate", clf.calibrate and clf.n_cv > 1),
+        ("amp", None),
     ):  # fmt: skip
         if getattr(clf, name) != idle:
             return f"{name}={getattr(clf, name)!r} is for a fit of its own"
+    if clf._calibrates(1) and any(clf._settled_n_cv(n_rows) == 1 for n_rows in sizes):
+        return f"calibrate={clf.calibrate!r} is for a fit of its own"
     if getattr(clf, "density", None) == "cv":
         return "density='cv' runs a cross-validation of its own"
     if is_auto(getattr(clf, "gamma", None)) and clf.density_schedule == "once" and clf.density != "nn-label":
         return "gamma='auto' trains networks of its own"
     return one_network(clf)
+
+
+def model_epochs(clf: Any, n_rows: int) -> int:
+    """Epochs that the networks of a fit to so many rows have in all, if nothing ends one early."""
+    n_cv = clf._settled_n_cv(n_rows)
+    trained = n_rows if n_cv == 1 else max(1, n_rows - -(-n_rows // n_cv))
+    return int(n_cv * settled(clf, trained).max_epochs)
 
 
 def key(estimator: Any) -> str:

@@ -15,8 +15,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
 from mixsk.classifiers._base import MixClassifier
-from mixsk.classifiers._settings import settled
-from mixsk.model_selection._group import split, why_not
+from mixsk.model_selection._group import model_epochs, split, why_not
 from mixsk.model_selection._outcome import Fold, Outcome
 from mixsk.model_selection._progress import Progress
 from mixsk.model_selection._train import train
@@ -53,7 +52,7 @@ def outcomes(
         try:
             if isinstance(clf, MixClassifier):
                 clf._check_params()
-            reason = why_not(clf)
+            reason = why_not(clf, [len(train) for train, _ in splits])
         except Exception as error:
             queue[c * len(splits) : (c + 1) * len(splits)] = [Outcome(error=error)] * len(splits)
             continue
@@ -68,7 +67,7 @@ def outcomes(
             jobs.append((estimator, s))
             places.append(c * len(splits) + s)
     portions = _portions(jobs, n_jobs) if jobs else []
-    epochs = [settled(split(estimator)[1], len(splits[s][0])).max_epochs for estimator, s in jobs]
+    epochs = [model_epochs(split(estimator)[1], len(splits[s][0])) for estimator, s in jobs]
     with progress([[epochs[n] for n in portion] for portion in portions]) as counts:
         if jobs:
             weights = next(iter(fit_params.values()), None)

@@ -21,11 +21,11 @@ from mixsk.classifiers._calibration import fit_temperature
 from mixsk.classifiers._network import _prefixed, make_backbone, patience
 from mixsk.classifiers._prepare import DROPOUT
 from mixsk.classifiers._settings import settled
-from mixsk.engine import Part, Plan
+from mixsk.engine import Plan
 from mixsk.engine.iterator import TrainingBatches, batch_slots
 from mixsk.engine.optimizer import STACKED
 from mixsk.engine.stack import Source, StackedBatches, StackedNet, StackedRows, know
-from mixsk.model_selection._group import OF_A_DRAW, key, merged, plain, split
+from mixsk.model_selection._group import OF_A_DRAW, key, merged, model_epochs, plain, split
 from mixsk.model_selection._outcome import Fold, Model, Outcome
 from mixsk.model_selection._progress import Progress
 from mixsk.rules import Recipe, Sizes, State
@@ -106,14 +106,14 @@ def _train_group(
                 for job in alike:
                     outcomes[job.number].error = error
                 n_rows = len(steps.folds[f].y)
-                progress.count(sum(settled(job.classifier, n_rows).max_epochs for job in alike))
+                progress.count(sum(model_epochs(job.classifier, n_rows) for job in alike))
     shapes: dict[Any, list[_Prepared]] = defaultdict(list)
     for one in prepared:
         training = one.training
         n_batches = len(batch_slots(len(one.train), training.batch_size))
         shape = (
             *(one.train.rows.X.shape[1], len(one.classifier.classes_), one.valid is None),
-            *(n_batches, training.batch_size, training.max_epochs),
+            *(n_batches, training.batch_size, training.max_epochs, one.n_networks),
         )
         shapes[shape].append(one)
     for same in shapes.values():
@@ -224,7 +224,8 @@ def _train_halved(prepared: list[_Prepared], outcomes: list[Outcome], progress: 
     """Train a portion; if memory runs out after all, its halves."""
     n_jobs = sum(len(one.jobs) for one in prepared)
     try:
-        with progress.program(n_jobs, prepared[0].training.max_epochs) as callbacks:
+        n_models = n_jobs * prepared[0].n_networks
+        with progress.program(n_models, prepared[0].training.max_epochs) as callbacks:
             _train_stack(prepared, outcomes, callbacks)
     except (MemoryError, torch.OutOfMemoryError):
         if n_jobs == 1:
@@ -330,8 +331,10 @@ def _report(
     of_source = [one for one in prepared for _ in range(one.n_networks)]
     found = [probabilities([one.evaluate[k] for one in of_source]) for k in range(n_sets)]
     held_out: list[torch.Tensor] = []
-    if prepared[0].classifier.calibrate:
-        held_out = probabilities([rows for one in prepared for rows in _held_out(one.train)])
+    first = prepared[0].classifier
+    if isinstance(prepared[0].train, Folded) and first._calibrates(first._n_folds):
+        parts = [part for one in prepared for part in one.train.held_out()]
+        held_out = probabilities([part.rows.X[part.index] for part in parts])
     s = model = 0
     for one in prepared:
         own, n_jobs = range(s, s + one.n_networks), len(one.jobs)
@@ -348,7 +351,7 @@ def _report(
                 outcome.classes, outcome.before = one.classifier.classes_, one.before
                 epochs = history[: max(ends[m] for m in models)]
                 temperature = 1.0
-                if held_out and isinstance(one.train, Folded):
+                if held_out:
                     temperature = _temperature(one.train, [held_out[k][g] for k in own])
                 learnt = _learnt([sources[k].batches for k in own], len(epochs), temperature)
                 outcome.model = Model(job.classifier, one.classifier, learnt, weights, aux, models, epochs)
@@ -357,11 +360,6 @@ def _report(
                     for rows, of in zip(one.evaluate, found, strict=True)
                 ]
         s, model = own.stop, model + n_jobs * one.n_networks
-
-
-def _held_out(train: Part) -> list[Any]:
-    """The rows that each network never saw; without folds, nothing that can be predicted."""
-    return [p.rows.X[p.index] for p in train.held_out()] if isinstance(train, Folded) else [()]
 
 
 def _temperature(train: Folded, held_out: list[torch.Tensor]) -> float:
@@ -387,7 +385,8 @@ def _mean(each: list[torch.Tensor], temperature: float) -> np.ndarray:
 def _learnt(each: list[TrainingBatches], n_epochs: int, temperature: float) -> dict[str, Any]:
     """What a lone fit, its only call so far, would know after its training besides the weights."""
     recipe = each[0].recipe
-    learnt = {"_class_counts": recipe.state.class_counts.cpu().numpy(), "_temperature": temperature}
+    counts = np.stack([batches.recipe.state.class_counts.cpu().numpy() for batches in each])
+    learnt = {"_class_counts": counts if len(each) > 1 else counts[0], "_temperature": temperature}
     if len(each) == 1 and hasattr(recipe.label, "density_"):
         learnt["density_"] = recipe.label.density_
     return learnt | {"_calls": 1, "_steps": len(each[0]) * n_epochs}

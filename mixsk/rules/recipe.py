@@ -94,6 +94,8 @@ class Recipe(nn.Module):
         Networks that are trained with the classifier and absent from `predict`.
     draw : BetaDraw or None
         None for vanilla training.
+    each : list of Recipe
+        Of models that have rows of their own: the recipes that know those.
 
     Raises
     ------
@@ -107,6 +109,7 @@ class Recipe(nn.Module):
         self.hyper = dict(spec.hyper)
         self.state, self.bound_ = State(torch.zeros(0)), False
         self.aux = nn.ModuleDict()
+        self.each: list[Recipe] = []
         self.smoothing = self.hyper.get("label_smoothing", 0.0)
         self.on_clean = False
         self.freeze(None, 0)
