@@ -4,6 +4,7 @@ from mixsk.backbones.base import Backbone, StackedLayerNorm, StackedLinear
 from mixsk.backbones.build import BACKBONES, accepted, build, renew, seeded, stacked
 from mixsk.backbones.linear import Linear
 from mixsk.backbones.mlp import ACTIVATIONS, MLP
+from mixsk.backbones.piecewise import PiecewiseLinear
 from mixsk.backbones.table import Table
 from mixsk.backbones.training import Training
 from mixsk.backbones.wrapped import Wrapped
@@ -14,6 +15,7 @@ __all__ = [
     "MLP",
     "Backbone",
     "Linear",
+    "PiecewiseLinear",
     "StackedLayerNorm",
     "StackedLinear",
     "Table",

@@ -7,6 +7,7 @@ and train in one program. A single network is M = 1.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,25 @@ class Backbone(nn.Module):
     widths: tuple[int, ...] | None = None
     rows_interact = False
     trained_with = Training()
+
+    @classmethod
+    def structure(cls, n_rows: int, layout: Any) -> dict[str, Any]:
+        """Options of the constructor that the table decides where the user does not.
+
+        Parameters
+        ----------
+        n_rows : int
+            Training rows.
+        layout : mixsk.encoding.Layout
+            What the inputs are.
+        """
+        return {}
+
+    def bind(self, X: Tensor) -> None:
+        """Learn, before training, what training rows X (n, F) say to all models alike.
+
+        It is kept in persistent buffers (M, ...).
+        """
 
     @property
     def n_stages(self) -> int:

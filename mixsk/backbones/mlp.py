@@ -92,11 +92,5 @@ class MLP(Backbone):
             for k, (n_in, n_out) in enumerate(zip(widths[:-1], hidden, strict=True))
         )
         self.n_models, self.widths = n_models, widths
-        if hidden:
-            self.stages[0] = self.first(self.stages[0])
         head = StackedLinear(widths[-1], n_classes, n_models)
         self.head = nn.Sequential(nn.Dropout(dropout), head) if dropout else head
-
-    def first(self, layer: nn.Module) -> nn.Module:
-        """The first stage, which maps the inputs; networks that treat them first put that before it."""
-        return layer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -44,6 +45,9 @@ class Training:
     n_cv_until : int or None
         Up to this many rows, those held out for early stopping among them; of more, one network is trained on
         all. None: always.
+    many_rows : int or None
+        Number of training rows from which the settings in `with_many` take the place of these.
+    with_many : mapping
     """
 
     optimizer: Any = "adam"
@@ -63,3 +67,9 @@ class Training:
     alpha_rows: float | None = None
     n_cv: int = 1
     n_cv_until: int | None = None
+    many_rows: int | None = None
+    with_many: Mapping[str, Any] = field(default_factory=dict)
+
+    def is_many(self, n_rows: int | None) -> bool:
+        """Whether a training has so many rows that `with_many` holds; None: it does not know all of them."""
+        return None not in (self.many_rows, n_rows) and n_rows >= self.many_rows

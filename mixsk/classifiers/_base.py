@@ -33,7 +33,7 @@ from mixsk.classifiers._data import check_labels, encode_labels
 from mixsk.classifiers._network import make_backbone, make_net, pick_device
 from mixsk.classifiers._params import ParamsMixin
 from mixsk.classifiers._prepare import DROPOUT, WEIGHTS, Preparation
-from mixsk.classifiers._settings import is_auto, settled, usual
+from mixsk.classifiers._settings import is_auto, settled, structure, usual
 from mixsk.classifiers._trial import try_recipe
 from mixsk.engine import MixNet, Part, mean_logits
 from mixsk.rules import Rows, Spec, State, mixing_sites
@@ -54,6 +54,7 @@ class MixClassifier(
     """Base of the classifiers; a subclass lists its parameters and says what its label is."""
 
     _n_train: int | None = None  # rows of an epoch; None where no call knows of all rows
+    _structure: dict[str, Any] = {}  # options of the network that the table decided
 
     # ---- what a method says of itself
 
@@ -81,7 +82,7 @@ class MixClassifier(
         """Beta parameter: the user's, or the value of the paper that the choice comes from."""
         if self.alpha is not None:
             return self.alpha
-        own = usual(self.module)
+        own = usual(self.module, self._n_train)
         if own.alpha is not None and is_auto(self.mix) and self._at_input():
             few = own.alpha_rows is None or self._n_train is None
             return own.alpha if few else own.alpha * min(1.0, own.alpha_rows / self._n_train) ** 0.5
@@ -321,6 +322,7 @@ class MixClassifier(
             fitted = type(self)(**self._fitted_params)  # set_params may have changed this estimator's own
             example = torch.zeros(2, self._width, dtype=self._dtype, device=device)
             n_classes, seeds = len(self.classes_), [0] * (self._n_folds * fitted.n_members)
+            fitted._structure = self._structure
             backbone = make_backbone(fitted, example, n_classes, seeds)
             training = settled(fitted, None)
             self.net_ = make_net(fitted, training, backbone, self._width, n_classes, seeds).initialize()
@@ -371,7 +373,11 @@ class MixClassifier(
         state = self._weigh(train, valid)
         train = self._in_folds(train)
         self._n_train = len(train)
+        if not again:
+            self._structure = structure(self.module, len(train), rows.layout)
         net = self._new_net(rows, settled(self, len(train)), keep_weights=again)
+        if not again:
+            net.module.bind(rows.X[train.index])
         net.criterion.phases(net.max_epochs)  # says now if there are too few epochs
         self._bind(net.criterion, train, state)
         if not isinstance(self.mix, str | None) or not isinstance(self._label(), str):

@@ -51,7 +51,7 @@ def make_backbone(estimator: Any, example: torch.Tensor, n_classes: int, seeds: 
     seeds : sequence of int
         One for each model.
     """
-    options = _prefixed(estimator, "module__")
+    options = estimator._structure | _prefixed(estimator, "module__")
     if isinstance(estimator.module, str):
         flat = {"hidden", "activation", "dropout"} & (accepted(estimator.module) or set())
         options.update({name: getattr(estimator, name) for name in flat})

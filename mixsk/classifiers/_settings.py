@@ -12,10 +12,16 @@ NAMES = ("optimizer", "lr", "weight_decay", "schedule", "batch_size", "max_epoch
 OTHER = Training()  # what is usual with an optimiser that a network does not name
 
 
-def usual(module: Any) -> Training:
-    """What a network is trained with where nothing else is said."""
+def usual(module: Any, n_rows: int | None = None) -> Training:
+    """What a network is trained with, on so many rows if that is known, where nothing else is said."""
     cls = BACKBONES[module] if isinstance(module, str) else module
-    return getattr(cls, "trained_with", Backbone.trained_with)
+    own = getattr(cls, "trained_with", Backbone.trained_with)
+    return replace(own, **own.with_many) if own.is_many(n_rows) else own
+
+
+def structure(module: Any, n_rows: int, layout: Any) -> dict[str, Any]:
+    """Options of one of our networks that the table decides."""
+    return BACKBONES[module].structure(n_rows, layout) if isinstance(module, str) else {}
 
 
 def settled(estimator: Any, n_rows: int | None) -> Training:
@@ -31,7 +37,7 @@ def settled(estimator: Any, n_rows: int | None) -> Training:
     Training
         With nothing left open.
     """
-    found = usual(estimator.module)
+    found = usual(estimator.module, n_rows)
     if not is_auto(estimator.optimizer) and estimator.optimizer != found.optimizer:
         found = replace(found, lr=OTHER.lr, weight_decay=OTHER.weight_decay, decay_rows=None)
     if found.decay_rows is not None:  # rows that come one call after the other may be any number

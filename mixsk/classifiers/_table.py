@@ -74,7 +74,9 @@ PARAMETERS: dict[str, Parameter] = {
         [StrOptions(set(BACKBONES)), nn.Module, _SubclassOf(nn.Module)],
         f"""{_names(BACKBONES)}, nn.Module class or instance, default="table"
     The network: logistic regression, a multi-layer perceptron, or ("table") one behind learnt
-    feature scales that is trained by AdamW with much weight decay. A class is called
+    feature scales that is trained by AdamW with much weight decay, and from 9 000 training rows on (10 000
+    with those for early stopping) also sees how far each number is through its bins of equally many rows
+    (`module__bins`: 128 for each number, 1024 for all; 0 none). A class is called
     with the `module__*` parameters and, if its constructor has them, `n_features` and `n_classes`;
     an instance is copied with its weights. Both map (B, n_features) to logits (B, n_classes) and
     are mixed at their input.""",
@@ -309,10 +311,10 @@ PARAMETERS: dict[str, Parameter] = {
         [StrOptions({"auto", *OPTIMIZERS}), _SubclassOf(Optimizer)],
         """{"auto", "adam", "adamw", "sgd"} or torch.optim.Optimizer class, default="auto"
     More of its parameters as `optimizer__*`. Here and below "auto" is the network's own: for
-    "table" "adamw", lr 0.01, a weight decay of 300 over the number of training rows, at most 3,
-    "onecycle", 128 rows a step (more from 128 000 rows on, so that an epoch has 1000 steps) and as
-    many epochs as make 600 steps, at least 40 (of very many rows, 20 000 steps). For others "adam",
-    0.001, 0.0001, None, 128 and 100, or what their class says in `trained_with`, a
+    "table" "adamw", lr 0.01 (0.007 from 9 000 training rows on), a weight decay of 300 over the number
+    of training rows, at most 3, "onecycle", 128 rows a step (more from 128 000 rows on, so that an epoch
+    has 1000 steps) and as many epochs as make 600 steps, at least 40 (of very many rows, 20 000 steps).
+    For others "adam", 0.001, 0.0001, None, 128 and 100, or what their class says in `trained_with`, a
     `mixsk.backbones.Training`. Beside another optimiser than the network's own, lr and weight decay
     are 0.001 and 0.0001.""",
     ),
@@ -465,9 +467,9 @@ MIX_OR_AUTO = Parameter(
     [StrOptions({"auto", *MASKS}), None, callable],
     f"""{_names({"auto", *MASKS})}, None or callable, default="auto"
     How the two rows of a pair are mixed: all entries alike, at one half, or column by column.
-    "auto" is "columns" at the input of "table", with alpha 0.4 up to 500 training rows and the less the
-    more rows there are (0.4 times the root of 500 over them), else "linear". None trains without
-    mixing. A callable is a mask `(h, lam, noise, extra) -> (m, share)`.""",
+    "auto" is "columns" at the input of "table", with alpha 0.4 up to 500 training rows, the less the
+    more rows there are (0.4 times the root of 500 over them) and 0.01 from 9 000 on, else "linear". None
+    trains without mixing. A callable is a mask `(h, lam, noise, extra) -> (m, share)`.""",
 )
 
 # Where a class allows more than the others do: {class: {parameter: row}}.

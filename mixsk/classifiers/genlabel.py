@@ -22,6 +22,7 @@ from mixsk.rules import GenLabel, LatentGenLabel, OnlineGenLabel, PosteriorLabel
 
 CANDIDATES = ("gm", "kde")  # the paper's GenLabel (CV)
 USUAL_GAMMA = 0.5
+CHOICE_SHARE = 3  # networks that gamma is chosen by are trained for one of so many epochs
 
 
 @document
@@ -40,9 +41,9 @@ class GenLabelClassifier(MixClassifier):
     By default both are chosen by rows held out: `density="auto"` takes Gaussians or kernels, whichever give
     the classes of held-out rows the lower log loss, and `gamma="auto"` is the weight that the density's
     posterior has in its best mixture with plain mixup's predictions for held-out rows, for which five
-    networks are trained, `MixupClassifier(n_cv=5)`; 0, which is mixup, where the density has nothing to add.
-    At most 5000 rows take part. NOTE[DIFF]: the paper always has some density, and chooses gamma, and in
-    GenLabel (CV) the density, by cross-validation of the whole (`GridSearchCV`).
+    networks are trained, `MixupClassifier(n_cv=5)` for a third of the epochs; 0, which is mixup, where the
+    density has nothing to add. At most 5000 rows take part. NOTE[DIFF]: the paper always has some density,
+    and chooses gamma, and in GenLabel (CV) the density, by cross-validation of the whole (`GridSearchCV`).
 
     `density="cv"` is the paper's GenLabel (CV): this classifier is cross-validated with Gaussians ("gm") and
     with kernels ("kde"), and trained with the one of higher accuracy, or of lower log loss where they tie.
@@ -252,7 +253,7 @@ class GenLabelClassifier(MixClassifier):
         if open_gamma and not hasattr(self, "_gamma_choice"):
             few = sampled(train.index, train.rows.y.cpu().numpy(), seed)
             with silent():
-                found = weight_beside(self._label(), self._plain(seed), *taken(X, y, w, few))
+                found = weight_beside(self._label(), self._plain(seed, len(few)), *taken(X, y, w, few))
             self._gamma_choice = found
 
     def _can_be_compared(self) -> bool:
@@ -260,9 +261,10 @@ class GenLabelClassifier(MixClassifier):
         mixes = self.mix_prob > 0 and self.mix_off < 1
         return mixes and isinstance(self.module, str) and self.drop_intrusions != "last"
 
-    def _plain(self, seed: int) -> MixupClassifier:
-        """The same network, trained by mixup in folds."""
+    def _plain(self, seed: int, n_rows: int) -> MixupClassifier:
+        """The same network, trained by mixup in folds, more briefly."""
         own = self._to_choose_by() | {"n_cv": FOLDS, "time_limit": self.time_limit and self.time_limit / 2}
+        own["max_epochs"] = -(-settled(self, n_rows).max_epochs // CHOICE_SHARE)
         own["early_stopping"] = self.early_stopping and "auto"  # rows of the user's own are not for choosing
         known = {*MixupClassifier._get_param_names()} - {"label", "callbacks"}  # which may look at them
         prefixes = tuple({*PREFIXES} - {"callbacks__"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from mixsk.backbones import Training, seeded
+from mixsk.backbones import Backbone, Training, seeded
 from mixsk.classifiers._bagging import Folded, bound
 from mixsk.classifiers._base import _records
 from mixsk.classifiers._calibration import fit_temperature
@@ -46,7 +45,7 @@ class _Prepared:
 
     classifier: Any
     training: Training
-    widths: tuple[int, ...]
+    network: Backbone
     train: Any
     valid: Any
     state: State
@@ -112,7 +111,7 @@ def _train_group(
         training = one.training
         n_batches = len(batch_slots(len(one.train), training.batch_size))
         shape = (
-            *(one.train.rows.X.shape[1], len(one.classifier.classes_), one.valid is None),
+            *(tuple(p.shape for p in one.network.parameters()), one.valid is None),
             *(n_batches, training.batch_size, training.max_epochs, one.n_networks),
         )
         shapes[shape].append(one)
@@ -195,8 +194,8 @@ def _prepare(jobs: list[_Job], fold: Fold) -> _Prepared:
 
     evaluate = [_attempt(encoded, rows) for rows in fold.evaluate]
     training = settled(clf, len(train))
-    state, widths = net.criterion.state, net.module.widths
-    return _Prepared(clf, training, widths, train, valid, state, jobs, evaluate, fold.before)
+    state, network = net.criterion.state, net.module_
+    return _Prepared(clf, training, network, train, valid, state, jobs, evaluate, fold.before)
 
 
 def _portions(prepared: list[_Prepared]) -> list[list[_Prepared]]:
@@ -214,8 +213,8 @@ def _portions(prepared: list[_Prepared]) -> list[list[_Prepared]]:
 
 def _bytes_of_a_model(one: _Prepared) -> float:
     """Memory that one model adds to a stack: weights, gradients, moments, and what backward keeps."""
-    widths = [*one.widths, len(one.classifier.classes_)]
-    weights = sum((a + 1) * b for a, b in itertools.pairwise(widths))
+    widths = [*one.network.widths, len(one.classifier.classes_)]
+    weights = sum(p[0].numel() for p in one.network.parameters())
     rows = max(one.training.batch_size, 0 if one.valid is None else len(one.valid))
     return float(one.train.rows.X.element_size() * (6 * weights + 4 * rows * sum(widths)))
 
@@ -253,6 +252,7 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome], callbacks: 
         *(pair for one in prepared for own in _seeds(one) for pair in [own] * len(one.jobs)), strict=True
     )
     net = make_backbone(first, rows.X[:2], n_classes, weights)
+    _bind(net, [one.network for one in of_model])
 
     common = merged(first, classifiers, dtype)
     recipe = Recipe(common._spec(net.n_stages))
@@ -290,6 +290,13 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome], callbacks: 
     if trained.stop_ == "interrupted":  # which skorch keeps to itself
         raise KeyboardInterrupt
     _report(trained, prepared, sources, outcomes)
+
+
+def _bind(net: Backbone, known: list[Backbone]) -> None:
+    """Give each of a stack's models what a network of its own has learnt from the training rows."""
+    for name, _ in net.named_buffers():
+        if name in net.state_dict():
+            net.get_buffer(name).copy_(torch.stack([own.get_buffer(name)[0] for own in known]))
 
 
 def _seeds(one: _Prepared) -> list[tuple[int, int]]:
