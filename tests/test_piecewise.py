@@ -35,10 +35,10 @@ def bins_of(clf):
 @pytest.mark.parametrize("n_models", [1, 3])
 def test_each_feature_is_the_way_through_its_bin(n_models):
     X = torch.as_tensor(np.random.default_rng(0).normal(size=(200, 3)))
-    encoding = PiecewiseLinear([0, 2], bins=5, n_models=n_models).double()
+    encoding = PiecewiseLinear([0, 2], bins=5, n_out=4, n_models=n_models).double()
     encoding.bind(X)
     x = torch.linspace(-5, 5, 101, dtype=torch.double)[:, None].expand(n_models, 101, 3)
-    found = encoding(x).reshape(n_models, 101, 2, 5)
+    found = encoding.encode(x).reshape(n_models, 101, 2, 5)
     for k, column in enumerate([0, 2]):
         edges = edges_of(X[:, column], 5).numpy()
         for t in range(5):
@@ -72,18 +72,18 @@ def test_a_value_that_is_most_of_a_column_leaves_the_others_their_bins(where):
 
 
 def test_a_constant_column_says_nothing():
-    encoding = PiecewiseLinear([0], bins=3)
+    encoding = PiecewiseLinear([0], bins=3, n_out=4)
     encoding.bind(torch.full((10, 1), 7.0))
-    assert_array_equal(encoding(torch.tensor([[[7.0], [-1e6], [1e6]]])), np.zeros((1, 3, 3)))
+    assert_array_equal(encoding.encode(torch.tensor([[[7.0], [-1e6], [1e6]]])), np.zeros((1, 3, 3)))
 
 
 def test_neighbouring_floats_are_told_apart_without_overflow():
     low = np.float32(1)
     column = torch.as_tensor([low, np.nextafter(low, np.float32(2))])[:, None]
-    encoding = PiecewiseLinear([0], bins=2)
+    encoding = PiecewiseLinear([0], bins=2, n_out=4)
     encoding.bind(column)
-    assert_array_equal(encoding(column[None])[0], [[0, 0], [1, 0]])
-    assert encoding(torch.tensor([[[1e6], [-1e6]]])).isfinite().all()
+    assert_array_equal(encoding.encode(column[None])[0], [[0, 0], [1, 0]])
+    assert encoding.encode(torch.tensor([[[1e6], [-1e6]]])).isfinite().all()
 
 
 # --- which networks have bins -------------------------------------------------------------------------

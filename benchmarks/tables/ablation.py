@@ -1,39 +1,28 @@
-"""What the default network and the default mixing for tables were chosen from.
+"""What some of the choices behind the defaults for tables are worth.
 
-    mixsk bench run --suite benchmarks/tables/choose.toml --methods benchmarks/tables/ablation.py \\
+    mixsk bench run --suite benchmarks/tables/ablation.toml --methods benchmarks/tables/ablation.py \\
         --out runs/ablation
 """
 
 from mixsk.bench import Method
 
-SINGLE = {"n_cv": 1, "calibrate": False}
-TABLE = SINGLE | {"module": "table", "activation": "silu", "mix": "linear", "weight_decay": 0.3}
-COLUMNS = TABLE | {"mix": "columns", "alpha": 0.4}
 
-
-def _method(base, **own):
-    return Method("mixsk.MixupClassifier", base | own)
+def _method(**own):
+    return Method("mixsk.MixupClassifier", own)
 
 
 METHODS = {
-    "mlp": _method({"module": "mlp"}, mix=None),
-    "mlp-linear": _method({"module": "mlp"}, mix="linear"),
-    "mlp-columns": _method({"module": "mlp"}, mix="columns"),
-    "plain": _method(TABLE, mix=None),
-    "linear-1": _method(TABLE),
-    "linear-.4": _method(TABLE, alpha=0.4),
-    "columns-.2": _method(COLUMNS, alpha=0.2),
-    "columns-.4": _method(COLUMNS),
-    "columns-1": _method(COLUMNS, alpha=1.0),
-    "any-site-.4": _method(TABLE, mix_at="any", alpha=0.4),
-    "columns-clean": _method(COLUMNS, clean_weight=1),
-    "columns-relu": _method(COLUMNS, activation="relu"),
-    "columns-decay-.1": _method(COLUMNS, weight_decay=0.1),
-    "columns-decay-1": _method(COLUMNS, weight_decay=1.0),
-    "columns-lr-.003": _method(COLUMNS, lr=0.003),
-    "columns-256": _method(COLUMNS, hidden=(256, 256)),
-    "columns-dropout": _method(COLUMNS, dropout=0.1),
-    "columns-4-members": _method(COLUMNS, n_members=4),
-    "columns-smoothing": _method(COLUMNS, label_smoothing=0.05),
-    "columns-per-row": _method(COLUMNS, lam_per="sample"),
+    "default": _method(),
+    "without-mixing": _method(mix=None),
+    "linear": _method(mix="linear", alpha=0.4),
+    "any-site": _method(mix="linear", mix_at="any", alpha=0.4),
+    "clean-term": _method(clean_weight=1, alpha=0.4),
+    "alpha-.4": _method(alpha=0.4),  # whatever the number of rows
+    "decay-.3": _method(weight_decay=0.3),
+    "decay-3": _method(weight_decay=3.0),
+    "lr-.003": _method(lr=0.003),
+    "silu": _method(activation="silu"),
+    "bins": _method(module__bins=48),
+    "one-network": _method(n_cv=1, calibrate=False),
+    "not-calibrated": _method(calibrate=False),
 }

@@ -1,4 +1,4 @@
-"""The defaults on tables of many rows, beside scikit-learn's gradient boosting.
+"""The defaults on tables of many rows, beside scikit-learn's gradient boosting, and what they are made of.
 
     mixsk bench run --suite benchmarks/tables/large.toml --methods boosting,benchmarks/tables/large.py \\
         --protocol holdout --out runs/large
@@ -6,4 +6,15 @@
 
 from mixsk.bench import Method
 
-METHODS = {"mixup-single": Method("mixsk.MixupClassifier", {"n_cv": 1, "calibrate": False})}
+
+def _method(**own):
+    return Method("mixsk.MixupClassifier", own)
+
+
+METHODS = {
+    "mixup": _method(),
+    "without-bins": _method(module__bins=0),
+    "without-mixing": _method(mix=None),
+    "more-mixing": _method(alpha=0.05),
+    "lr-.01": _method(lr=0.01),
+}

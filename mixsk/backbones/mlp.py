@@ -39,11 +39,11 @@ class Layer(nn.Module):
         self.norm = StackedLayerNorm(n_out, n_models) if norm == "layer" else None
         self.activation = ACTIVATIONS[activation]
 
-    def forward(self, h: Tensor) -> Tensor:
-        """Map h (M, B, in) to (M, B, out)."""
+    def forward(self, h: Tensor, more: Tensor | None = None) -> Tensor:
+        """Map h (M, B, in) to (M, B, out); `more` (M, B, out) is added to what comes of the linear part."""
         if self.dropout:
             h = F.dropout(h, self.dropout, self.training)
-        h = self.linear(h)
+        h = self.linear(h) if more is None else self.linear(h) + more
         return self.activation(h if self.norm is None else self.norm(h))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixsk.backbones.mlp import MLP
+from mixsk.backbones.mlp import MLP, Layer
 from mixsk.backbones.piecewise import PiecewiseLinear
 from mixsk.backbones.training import Training
 
@@ -45,15 +45,15 @@ class FeatureScale(nn.Module):
 
 
 class First(nn.Module):
-    """Bins if any, feature scales and a layer, as one stage: nothing is mixed between them."""
+    """Feature scales, bins if any, and the layer above them, as one stage: nothing is mixed between."""
 
-    def __init__(self, scale: nn.Module, bins: PiecewiseLinear | None, layer: nn.Module) -> None:
+    def __init__(self, scale: FeatureScale, bins: PiecewiseLinear | None, layer: Layer) -> None:
         super().__init__()
         self.scale, self.bins, self.layer = scale, bins, layer
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (M, B, n_features) to (M, B, width)."""
-        return self.layer(self.scale(x if self.bins is None else torch.cat([x, self.bins(x)], -1)))
+        return self.layer(self.scale(x), None if self.bins is None else self.bins(x))
 
 
 class Table(MLP):
@@ -120,19 +120,13 @@ class Table(MLP):
     ) -> None:
         if not isinstance(bins, Integral) or isinstance(bins, bool) or bins < 0:
             raise ValueError(f"module__bins must be an int >= 0, where 0 is none. Got {bins!r}.")
-        columns = range(n_features) if binned is None else binned
-        encoding = PiecewiseLinear(columns, bins, n_models) if bins and len(columns) and hidden else None
-        n_inputs = n_features + (encoding.n_outputs if encoding else 0)
-        options: dict[str, Any] = {
-            "hidden": hidden,
-            "activation": activation,
-            "dropout": dropout,
-            "norm": norm,
-        }
-        super().__init__(n_inputs, n_classes, **options, n_models=n_models)
-        self.widths = (n_features, *hidden)
+        options: dict[str, Any] = {"activation": activation, "dropout": dropout, "norm": norm}
+        super().__init__(n_features, n_classes, hidden=hidden, **options, n_models=n_models)
         if hidden:
-            self.stages[0] = First(FeatureScale(n_inputs, n_models), encoding, self.stages[0])
+            columns = range(n_features) if binned is None else binned
+            some = bins and len(columns)
+            layer = PiecewiseLinear(columns, bins, hidden[0], n_models) if some else None
+            self.stages[0] = First(FeatureScale(n_features, n_models), layer, self.stages[0])
 
     @classmethod
     def structure(cls, n_rows: int, layout: Any) -> dict[str, Any]:
