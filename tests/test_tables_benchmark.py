@@ -70,6 +70,10 @@ def test_methods_are_ranked_among_the_peers_on_the_tables_that_all_have(
         assert_allclose(row["log_loss"], losses.mean(), atol=1e-5)
         assert_allclose(row["gain"], differences.mean(), atol=1e-5)
         assert_allclose([row["gain_low"], row["gain_high"]], row["gain"] + [-half, half], atol=2e-5)
+        more = cells[cells["method"] == method].groupby("table")["ece"].mean().to_numpy() - 0.1
+        assert_allclose(row["ece_more"], more.mean(), atol=1e-5)
+        half = stats.t.ppf(0.975, 1) * more.std(ddof=1) / np.sqrt(2)
+        assert_allclose([row["ece_more_low"], row["ece_more_high"]], more.mean() + np.array([-half, half]), atol=2e-5)
         assert_allclose(row["fit_seconds"], 0.5)
     assert found.loc["good *", "log_loss_rank"] == 1
     assert found.loc["poor *", "log_loss_rank"] == 4

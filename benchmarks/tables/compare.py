@@ -41,29 +41,33 @@ def theirs(folder: Path, left_out: set[str]) -> pd.DataFrame:
 
 
 def compared(own: pd.DataFrame, peers: pd.DataFrame) -> pd.DataFrame:
-    """One row a method: means and mean ranks over the tables that all have, and gains over the best peer.
+    """One row a method: means and mean ranks over the tables that all have, and distances to the best peer.
 
-    The gain is the difference in log loss to the peer with the least mean log loss (positive: ours is
-    less), its mean over the tables with a 95 % t interval; without peers, to the method with the least.
+    `gain` is by how much its log loss is less than that of the peer with the least mean log loss, `ece_more`
+    by how much its calibration error is more than that of the peer with the least: means over the tables
+    with 95 % t intervals. Without peers the best of ours is the measure.
     """
     every = pd.concat([own, peers])
     wide = {score: every.pivot(index="table", columns="method", values=score) for score in SCORES.values()}
     tables = wide["log_loss"].dropna().index
     wide = {score: frame.loc[tables] for score, frame in wide.items()}
     losses, accuracies = wide["log_loss"], wide["accuracy"]
-    best = losses[(peers if len(peers) else own)["method"].unique()].mean().idxmin()
+    errors, among = wide["ece"], (peers if len(peers) else own)["method"].unique()
+    best, surest = (scores[among].mean().idxmin() for scores in (losses, errors))
     found = pd.DataFrame(
         {
             "log_loss": losses.mean(),
             "log_loss_rank": losses.rank(axis=1).mean(),
             "accuracy": accuracies.mean(),
             "accuracy_rank": accuracies.rank(axis=1, ascending=False).mean(),
-            "ece": wide["ece"].mean(),
+            "ece": errors.mean(),
             "fit_seconds": own[own["table"].isin(tables)].groupby("method")["fit_seconds"].mean(),
         }
     )
     gains = {method: mean_interval(losses[best] - losses[method]) for method in losses}
     found[["gain", "gain_low", "gain_high"]] = pd.DataFrame(gains).T
+    more = {method: mean_interval(errors[method] - errors[surest]) for method in errors}
+    found[["ece_more", "ece_more_low", "ece_more_high"]] = pd.DataFrame(more).T
     found.insert(0, "tables", len(tables))
     return found.sort_values("log_loss").rename_axis("method")
 

@@ -12,7 +12,7 @@ def _method(**own):
 
 
 METHODS = {
-    "mixup": _method(),
+    "default": _method(),
     "without-bins": _method(module__bins=0),
     "without-mixing": _method(mix=None),
     "more-mixing": _method(alpha=0.05),
