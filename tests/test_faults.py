@@ -570,6 +570,11 @@ def test_shards_that_run_at_the_same_time_share_the_cells(bench, clean_paper):
     assert bench.cells() == clean_paper
 
 
+def test_a_machine_that_slept_has_not_lost_its_own_worker():
+    with engine.cluster(1) as client:
+        assert client.cluster.scheduler.worker_ttl is None
+
+
 def test_a_worker_that_is_killed_leaves_its_cell_to_another(cluster, bench, clean_paper):
     cluster.ready(2)
     bench.orders.give("hang")

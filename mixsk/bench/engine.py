@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from threading import Thread
 
+import dask
 import joblib
 import psutil
 from distributed import Client, LocalCluster, WorkerPlugin, as_completed, get_worker
@@ -83,8 +84,9 @@ def cluster(n_jobs, scheduler=None, n_gpus=0):
             client.register_plugin(Watch())
             yield client
         return
-    # Threads are enough: they only wait.
+    # Threads are enough: they only wait. After a sleep of the whole machine the worker is late, not dead.
     with (
+        dask.config.set({"distributed.scheduler.worker-ttl": None}),
         LocalCluster(
             n_workers=1,
             threads_per_worker=n_jobs or joblib.cpu_count(),
