@@ -117,7 +117,7 @@ def test_the_two_halves_share_no_table_and_the_methods_can_be_made():
             method.build(random_state=0)._check_params()
 
 
-@pytest.mark.parametrize("half", ["choose", "confirm", "categories"])
+@pytest.mark.parametrize("half", ["choose", "confirm", "categories", "ablation"])
 def test_the_committed_figures_are_those_of_the_text(compare, half):
     root = FOLDER.parents[1]
     found = pd.read_csv(root / "benchmarks" / "results" / "tables" / f"{half}.csv", index_col="method")
