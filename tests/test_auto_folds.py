@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_validate
+from small_fits import CLASSIFIERS, SMALL, rows
 
 from mixsk import (
     AdaMixupClassifier,
@@ -23,22 +24,7 @@ from mixsk.backbones.table import Table
 from mixsk.classifiers import _calibration
 from mixsk.model_selection import BatchedGridSearchCV, batched_cross_validate
 
-CLASSIFIERS = [
-    MixupClassifier,
-    GenLabelClassifier,
-    AMPClassifier,
-    InfiniteMixupClassifier,
-    LaMixClassifier,
-    AdaMixupClassifier,
-]
-SMALL = {"hidden": (5,), "max_epochs": 3, "batch_size": 16, "random_state": 0, "encoder": "passthrough"}
 GAUSSIANS = {"density": "gm", "gamma": 0.5}
-
-
-def rows(n=90, seed=0):
-    rng = np.random.default_rng(seed)
-    y = np.arange(n) % 3
-    return (rng.normal(size=(n, 4)) + y[:, None]).astype(np.float32), y
 
 
 def n_networks(clf):

@@ -8,9 +8,9 @@ import pytest
 from scipy.special import log_softmax
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from small_fits import CLASSIFIERS, SMALL, rows
 
 from mixsk import (
-    AdaMixupClassifier,
     AMPClassifier,
     GenLabelClassifier,
     InfiniteMixupClassifier,
@@ -21,24 +21,7 @@ from mixsk.classifiers import _bagging
 from mixsk.classifiers._calibration import fit_temperature
 from mixsk.model_selection import BatchedGridSearchCV, batched_cross_validate
 
-CLASSIFIERS = [
-    MixupClassifier,
-    GenLabelClassifier,
-    AMPClassifier,
-    InfiniteMixupClassifier,
-    LaMixClassifier,
-    AdaMixupClassifier,
-]
-SMALL = {"hidden": (5,), "max_epochs": 3, "batch_size": 16, "random_state": 0, "encoder": "passthrough"}
-
-
 OF_DENSITY = {GenLabelClassifier: {"density": "gm", "gamma": 0.5}}
-
-
-def rows(n=90, seed=0):
-    rng = np.random.default_rng(seed)
-    y = np.arange(n) % 3
-    return (rng.normal(size=(n, 4)) + y[:, None]).astype(np.float32), y
 
 
 @pytest.fixture

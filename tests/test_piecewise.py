@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.model_selection import StratifiedKFold
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from mixsk import GenLabelClassifier, MixupClassifier
 from mixsk.backbones import PiecewiseLinear, Table
 from mixsk.backbones.piecewise import edges_of
 from mixsk.encoding import Layout
-from mixsk.model_selection import BatchedGridSearchCV
+from mixsk.model_selection import BatchedGridSearchCV, batched_cross_validate
 
 BINNED = {"module__bins": 4, "hidden": (8,), "max_epochs": 2, "random_state": 0}
 MANY = 9_000
@@ -169,3 +170,29 @@ def test_a_search_trains_what_a_lone_fit_trains(cls, n_cv):
     best = cls(**clf.get_params() | search.best_params_).fit(X, y)
     assert_allclose(search.predict_proba(X), best.predict_proba(X), atol=1e-5)
     assert torch.equal(bins_of(search.best_estimator_).start, bins_of(best).start)
+
+
+class Turning(TransformerMixin, BaseEstimator):
+    """Puts the number first or last, by the first row's truth value."""
+
+    def fit(self, X, y=None):
+        self.first_ = int(X[0, 1])
+        self.layout_ = Layout([0, 1], [self.first_], [(1 - self.first_, 2 - self.first_)], 2)
+        return self
+
+    def transform(self, X):
+        return X[:, ::-1].copy() if self.first_ else X
+
+
+def test_folds_whose_numbers_stand_elsewhere_are_not_one_program():
+    X = np.column_stack([np.random.default_rng(0).normal(size=80), np.repeat([0.0, 1.0], 40)])
+    y = np.resize([0, 0, 1, 1, 1], 80)
+    clf, cv = MixupClassifier(**BINNED, n_cv=1, encoder=Turning()), KFold(2)
+    found = batched_cross_validate(clf, X, y, cv=cv, scoring="neg_log_loss")["test_score"]
+    columns = []
+    for k, (train, test) in enumerate(cv.split(X)):
+        alone = clone(clf).fit(X[train], y[train])
+        p = alone.predict_proba(X[test])[np.arange(len(test)), y[test]]
+        assert found[k] == pytest.approx(np.log(p).mean(), abs=1e-5)
+        columns += bins_of(alone).columns.tolist()
+    assert columns == [1, 0]

@@ -59,7 +59,7 @@ class First(nn.Module):
 class Table(MLP):
     """`MLP` behind learnt feature scales, trained briefly with much weight decay.
 
-    As a classifier's module, it has bins for the numbers of tables of at least 10 000 training rows: 128 for
+    As a classifier's module, it has bins for the numbers of tables of at least 9 000 training rows: 128 for
     each, or as many as make 1024 together, if these are at least 8.
 
     Parameters

@@ -111,7 +111,8 @@ def _train_group(
         training = one.training
         n_batches = len(batch_slots(len(one.train), training.batch_size))
         shape = (
-            *(tuple(p.shape for p in one.network.parameters()), one.valid is None),
+            *(tuple(p.shape for p in one.network.parameters()), repr(one.classifier._structure)),
+            one.valid is None,
             *(n_batches, training.batch_size, training.max_epochs, one.n_networks),
         )
         shapes[shape].append(one)
