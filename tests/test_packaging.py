@@ -56,7 +56,7 @@ def test_import_loads_no_optional_package():
 
 def test_constraints_oldest_holds_exactly_the_floors_of_pyproject():
     extras = PROJECT["optional-dependencies"]
-    declared = floors([*PROJECT["dependencies"], *extras["plots"], *extras["bench"]])
+    declared = floors([*PROJECT["dependencies"], *extras["plots"], *extras["bench"], *extras["text"]])
     oldest = exact_versions("constraints-oldest.txt")
     # "2.13" and "2.13.0" are one version; == compares them as such.
     assert {name: Requirement(f"x=={oldest[name]}") for name in declared} == {

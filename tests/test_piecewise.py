@@ -94,7 +94,7 @@ def test_neighbouring_floats_are_told_apart_without_overflow():
     ("n_rows", "n_numbers", "bins"), [(MANY - 1, 3, 0), (MANY, 3, 128), (MANY, 16, 64), (MANY, 200, 0)]
 )
 def test_a_table_of_many_rows_has_bins_for_all_its_numbers(n_rows, n_numbers, bins):
-    assert Table.structure(n_rows, Layout.of_numbers(n_numbers))["bins"] == bins
+    assert Table.structure(n_rows, Layout.of_numbers(n_numbers), {})["bins"] == bins
 
 
 def test_categories_have_no_bins():

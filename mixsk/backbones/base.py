@@ -7,6 +7,7 @@ and train in one program. A single network is M = 1.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -30,6 +31,12 @@ class Backbone(nn.Module):
         Of the input and of each stage's output; None if they cannot be had.
     rows_interact : bool
         Whether a row's logits depend on the other rows of its batch, as with batch normalisation.
+    reads : {"table", "text"}
+        What its inputs are, which chooses the encoder of `encoder="auto"`.
+    input_site : int
+        The first site whose features can be mixed: 1 where the inputs are codes, which stage 1 embeds.
+    stacks : bool
+        Whether it has a model axis.
     trained_with : Training
         How it is trained where the user leaves it open.
     """
@@ -39,26 +46,37 @@ class Backbone(nn.Module):
     n_models = 1
     widths: tuple[int, ...] | None = None
     rows_interact = False
+    reads = "table"
+    input_site = 0
+    stacks = True
     trained_with = Training()
 
     @classmethod
-    def structure(cls, n_rows: int, layout: Any) -> dict[str, Any]:
-        """Options of the constructor that the table decides where the user does not.
+    def structure(cls, n_rows: int | None, layout: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options of the constructor that the training rows, or files, decide where the user does not.
+
+        With them a network is built again from its weights alone.
 
         Parameters
         ----------
-        n_rows : int
-            Training rows.
-        layout : mixsk.encoding.Layout
+        n_rows : int or None
+            Training rows; None where more are to come.
+        layout : mixsk.encoding.Layout or mixsk.encoding.TextLayout
             What the inputs are.
+        options : mapping
+            Those that the user gives.
         """
         return {}
 
-    def bind(self, X: Tensor) -> None:
-        """Learn, before training, what training rows X (n, F) say to all models alike.
+    def bind(self, rows: Any) -> None:
+        """Learn, before training, what the training rows (`mixsk.rules.Rows`) say to all models alike.
 
-        It is kept in persistent buffers (M, ...).
+        It is kept in persistent buffers (M, ...), or is where the weights start.
         """
+
+    def rows_at_once(self, X: Tensor) -> int:
+        """How many rows of X (n, ...) are predicted at a time: what they become is to fit into memory."""
+        return 8192
 
     @property
     def n_stages(self) -> int:

@@ -14,15 +14,25 @@ import torch
 from torch import nn
 
 from mixsk.backbones.base import Backbone, rows_interact
+from mixsk.backbones.bilstm import BiLSTM
 from mixsk.backbones.linear import Linear
 from mixsk.backbones.mlp import MLP
 from mixsk.backbones.table import Table
+from mixsk.backbones.textcnn import TextCNN
+from mixsk.backbones.transformer import Transformer
 from mixsk.backbones.wrapped import Wrapped
 
 # torch's generator is one for all threads: fits in threads of one process take turns with it.
 _GENERATOR = threading.RLock()
 
-BACKBONES: dict[str, type[Backbone]] = {"linear": Linear, "mlp": MLP, "table": Table}
+BACKBONES: dict[str, type[Backbone]] = {
+    "linear": Linear,
+    "mlp": MLP,
+    "table": Table,
+    "textcnn": TextCNN,
+    "bilstm": BiLSTM,
+    "transformer": Transformer,
+}
 
 
 @contextmanager
@@ -34,9 +44,19 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
         yield
 
 
+def network(module: Any) -> Any:
+    """The class that the `module` parameter names; or what it is, a class or an instance."""
+    return BACKBONES[module] if isinstance(module, str) else module
+
+
+def stacks(module: Any) -> bool:
+    """Whether networks of it can be trained side by side."""
+    return isinstance(module, str) and BACKBONES[module].stacks
+
+
 def accepted(module: Any) -> set[str] | None:
     """Names of the keyword arguments a module's constructor takes; None: any, or an instance."""
-    cls = BACKBONES[module] if isinstance(module, str) else module
+    cls = network(module)
     if not isinstance(cls, type):
         return None
     parameters = inspect.signature(cls).parameters.values()
@@ -71,10 +91,12 @@ def build(
     ValueError
         If several models of a user's own module are asked for.
     """
-    if not isinstance(module, str) and len(seeds) > 1:
+    if len(seeds) > 1 and not stacks(module):
+        of_tables = getattr(network(module), "reads", Backbone.reads) == "table"
+        others = f"one of {sorted(filter(stacks, BACKBONES))}, or " if of_tables else ""
         raise ValueError(
-            f"module={module!r} has no model axis, so {len(seeds)} models of it cannot be stacked. Use one "
-            f"of {sorted(BACKBONES)}, or n_members=1 and n_cv=1."
+            f"module={module!r} has no model axis, so {len(seeds)} models of it cannot be stacked. Use "
+            f"{others}n_members=1 and n_cv=1."
         )
     if isinstance(module, nn.Module):
         return _as_backbone(deepcopy(module))

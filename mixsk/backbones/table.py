@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -129,7 +129,7 @@ class Table(MLP):
             self.stages[0] = First(FeatureScale(n_features, n_models), layer, self.stages[0])
 
     @classmethod
-    def structure(cls, n_rows: int, layout: Any) -> dict[str, Any]:
+    def structure(cls, n_rows: int | None, layout: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         """Bins for the numbers of a table of many rows."""
         numbers = layout.numeric.tolist()
         bins = min(MOST_BINS, MOST_BINNED // max(1, len(numbers)))
@@ -138,7 +138,7 @@ class Table(MLP):
             "binned": numbers,
         }
 
-    def bind(self, X: Tensor) -> None:
+    def bind(self, rows: Any) -> None:
         """Put the bins between quantiles of the training rows."""
         if self.stages and self.stages[0].bins is not None:
-            self.stages[0].bins.bind(X)
+            self.stages[0].bins.bind(rows.X)

@@ -10,9 +10,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
 import mixsk
@@ -23,11 +26,21 @@ from mixsk.bench.scores import score
 from mixsk.bench.store import Run, Table
 from mixsk.bench.suite import read_suite
 from mixsk.datasets import make_moons
+from mixsk.datasets.text import hold_out
 from mixsk.model_selection._group import split, why_not
 from mixsk.model_selection._outcome import Fold
 from mixsk.model_selection._train import train
 
 OF_THE_LIMIT = 0.8  # what a fit may take of a cell's time; the rest is for what is around it
+DEVELOPMENT = 0.1  # of the training rows of a text
+
+
+class Rows(NamedTuple):
+    """Row numbers: what an estimator is fitted to, judged on, and told to stop by (None: nothing)."""
+
+    train: np.ndarray
+    test: np.ndarray
+    dev: np.ndarray | None
 
 
 def freeze_table(folder, suite, name, options):
@@ -44,19 +57,25 @@ def freeze_table(folder, suite, name, options):
     Returns
     -------
     info : dict
-        What the run's settings say of the table; or only "refused": why it cannot be learnt.
+        What the run's settings say of the table; or only "refused": why it cannot be learnt. "warnings" are
+        those of its loading, if there are any.
     """
     try:
         suite = read_suite(suite, **options)
-        X, y = suite.tables[name]()
-        official = suite.splits[name]() if name in suite.splits else None
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", UserWarning)
+            X, y = suite.tables[name]()
+            official = suite.splits[name]() if name in suite.splits else None
         _check(X, y)
     except (ValueError, OSError, ImportError) as error:
         return {"refused": str(error)}
     classes, codes = np.unique(np.asarray(y).astype(str), return_inverse=True)
     table = Table(X, codes.astype(np.int64), classes.tolist(), official)
     Run(folder).freeze(name, table)
-    info = {"rows": X.shape[0], "columns": X.shape[1], "classes": len(classes)}
+    info = {"rows": X.shape[0], "columns": 1 if X.ndim == 1 else X.shape[1], "classes": len(classes)}
+    if caught:
+        info["warnings"] = list(dict.fromkeys(str(one.message) for one in caught))
     return info | {
         "fingerprint": table.fingerprint(),
         "official": None if official is None else sorted(map(list, official)),
@@ -64,7 +83,7 @@ def freeze_table(folder, suite, name, options):
 
 
 def _check(X, y):
-    if X.shape[1] == 0:
+    if X.ndim == 2 and X.shape[1] == 0:
         raise ValueError("there is no column beside the target.")
     if len(set(np.asarray(y).astype(str))) < 2:
         raise ValueError(f"all {len(y)} rows have the same class, there is nothing to learn.")
@@ -107,10 +126,14 @@ def run_cells(folder, table, method, cells, time_limit=None):
         warnings.simplefilter("default")
         make = rule.search if protocol.searches else rule.build
         estimators = [make(random_state=cell.seed, **settings["overrides"]) for cell in cells]
-        rows = _fit_all(estimators, data, [splits[cell.repeat, cell.fold] for cell in cells], time_limit)
+        cuts = [
+            _cut(data, estimator, cell.seed, *splits[cell.repeat, cell.fold])
+            for cell, estimator in zip(cells, estimators, strict=True)
+        ]
+        rows = _fit_all(estimators, data, cuts, time_limit)
     told = "\n".join(dict.fromkeys(f"{one.category.__name__}: {one.message}" for one in caught))
     for cell, estimator, row in zip(cells, estimators, rows, strict=True):
-        train_rows, test_rows = splits[cell.repeat, cell.fold]
+        train_rows, test_rows = splits[cell.repeat, cell.fold][:2]
         row |= common | {"together": len(cells), "warnings": told, "peak_mb": _peak_mb()}
         row |= {
             "params": _json(plain(estimator)),
@@ -124,15 +147,30 @@ def run_cells(folder, table, method, cells, time_limit=None):
     return {"statuses": [row["status"] for row in rows]}
 
 
-def _fit_all(estimators, data, pairs, time_limit):
-    """Return a row for each estimator and its training and test rows."""
-    sizes = [len(train_rows) for train_rows, _ in pairs]
-    if len(estimators) > 1 and all(can_be_stacked(estimator, sizes) for estimator in estimators):
-        return _fit_together(estimators, data, pairs)
+def _cut(data, estimator, seed, train_rows, test_rows, dev_rows=None):
+    """Rows for an estimator: of a text with some for development, if its `fit` takes such.
+
+    Without official ones those are a share of the training rows of each class, which depend on the seed.
+    """
+    is_text = isinstance(data.X, pd.Series)
+    if not is_text or "X_val" not in signature(estimator.fit).parameters:
+        return Rows(train_rows, test_rows, None)
+    if dev_rows is None:
+        kept, held = hold_out(data.y[train_rows], DEVELOPMENT, random_state=seed)
+        train_rows, dev_rows = train_rows[kept], train_rows[held]
+    return Rows(train_rows, test_rows, dev_rows if len(dev_rows) else None)
+
+
+def _fit_all(estimators, data, cuts, time_limit):
+    """Return a row for each estimator and its `Rows`."""
+    sizes = [len(cut.train) for cut in cuts]
+    alike = len(estimators) > 1 and all(cut.dev is None for cut in cuts)
+    if alike and all(can_be_stacked(estimator, sizes) for estimator in estimators):
+        return _fit_together(estimators, data, cuts)
     for estimator in estimators:
         if time_limit is not None and getattr(estimator, "time_limit", 0) is None:
             estimator.set_params(time_limit=OF_THE_LIMIT * time_limit / len(estimators))
-    return [_fit_alone(estimator, data, *pair) for estimator, pair in zip(estimators, pairs, strict=True)]
+    return [_fit_alone(estimator, data, *cut) for estimator, cut in zip(estimators, cuts, strict=True)]
 
 
 def can_be_stacked(estimator, sizes=()):
@@ -140,10 +178,11 @@ def can_be_stacked(estimator, sizes=()):
     return why_not(split(estimator)[1], sizes) is None
 
 
-def _fit_alone(estimator, data, train_rows, test_rows):
+def _fit_alone(estimator, data, train_rows, test_rows, dev_rows):
+    given = {} if dev_rows is None else {"X_val": _rows(data.X, dev_rows), "y_val": data.y[dev_rows]}
     start = time.perf_counter()
     try:
-        estimator.fit(_rows(data.X, train_rows), data.y[train_rows])
+        estimator.fit(_rows(data.X, train_rows), data.y[train_rows], **given)
         fitted = time.perf_counter()
         proba = estimator.predict_proba(_rows(data.X, test_rows))
         seconds = {"fit_seconds": fitted - start, "predict_seconds": time.perf_counter() - fitted}
@@ -153,10 +192,10 @@ def _fit_alone(estimator, data, train_rows, test_rows):
         return {"status": "failed", "error": traceback.format_exc()}
 
 
-def _fit_together(estimators, data, pairs):
+def _fit_together(estimators, data, cuts):
     """Train them as one program; the seconds, of which each has an equal part, include the prediction."""
     folds, jobs, known = [], [], {}
-    for estimator, (train_rows, test_rows) in zip(estimators, pairs, strict=True):
+    for estimator, (train_rows, test_rows, _) in zip(estimators, cuts, strict=True):
         if id(train_rows) not in known:  # seeds share their rows
             known[id(train_rows)] = len(folds)
             X, X_test = _rows(data.X, train_rows), _rows(data.X, test_rows)
@@ -166,7 +205,7 @@ def _fit_together(estimators, data, pairs):
     outcomes = train(jobs, folds)
     seconds = (time.perf_counter() - start) / len(jobs)
     rows = []
-    for outcome, (_, test_rows) in zip(outcomes, pairs, strict=True):
+    for outcome, (_, test_rows, _) in zip(outcomes, cuts, strict=True):
         try:
             if outcome.error is not None:
                 raise outcome.error

@@ -23,6 +23,8 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from mixsk import GenerativeClassifier
@@ -53,6 +55,8 @@ class Method:
         marked. The classifiers of mixsk bring their own.
     hidden_only : bool, default=False
         Whether it needs a network with a hidden stage.
+    reads : {"table", "text"} or None, default=None
+        What it is for; None: whatever it is given.
     source : str, default=""
         What `load_methods` finds it by: its name, or the absolute path of its file.
 
@@ -69,6 +73,7 @@ class Method:
     grid: dict | None = None
     standardise: bool = False
     hidden_only: bool = False
+    reads: str | None = None
     source: str = field(default="", compare=False)
 
     def why_not(self, module):
@@ -264,21 +269,40 @@ METHODS = {
     "boosting": Method("sklearn.ensemble.HistGradientBoostingClassifier", standardise=True),
 }
 
-# Unless methods are named: one of a kind, so that `make bench` stays short.
+METHODS = {name: replace(method, reads="table") for name, method in METHODS.items()}
+
+TEXT = {"module": "textcnn"}
+# As the AMP paper trains: what is with AMP and without it differs by that alone.
+TEXT_LINEAR = TEXT | LINEAR | {"alpha": 1, "lam_per": "sample"}
+
+TEXT_METHODS = {
+    "text-vanilla": Method("mixsk.MixupClassifier", TEXT | {"mix": None}),
+    "word-mixup": Method("mixsk.MixupClassifier", TEXT_LINEAR | {"mix_at": "embedding"}),
+    "word-amp": Method("mixsk.AMPClassifier", TEXT | {"mix_at": "embedding"}),
+    "sent-mixup": Method("mixsk.MixupClassifier", TEXT_LINEAR | {"mix_at": "last"}),
+    "sent-amp": Method("mixsk.AMPClassifier", TEXT | {"mix_at": "last"}),
+    # Known to everybody, as above.
+    "tfidf-logreg": Method(make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))),
+}
+TEXT_METHODS = {name: replace(method, reads="text") for name, method in TEXT_METHODS.items()}
+
+# Unless methods are named: one of a kind, so that `make bench` stays short. For texts all of them.
 DEFAULT = [
     *("vanilla", "mixup", "manifold", "columns", "regmixup", "remix", "genlabel-gm"),
     *("infinite", "amp", "lamix", "adamixup", "generative", "logreg", "boosting"),
 ]
 
 
-def load_methods(source):
+def load_methods(source, reads="table"):
     """Return the methods that a text names.
 
     Parameters
     ----------
     source : str or Path
-        Names of `METHODS`, "all" for all of them, and paths of Python files (`.py`) that define METHODS of
-        their own, separated by commas.
+        Names of `METHODS` and `TEXT_METHODS`, "all" for all of one of them, and paths of Python files (`.py`)
+        that define METHODS of their own, separated by commas.
+    reads : {"table", "text"}, default="table"
+        Which of them "all" are, and which an error offers.
 
     Returns
     -------
@@ -305,11 +329,11 @@ def load_methods(source):
     if not parts:
         raise ValueError(
             f"no method in {str(source)!r}: give at least one name, 'all' or the path of a .py file, "
-            f"separated by commas. Known: {', '.join(METHODS)}."
+            f"separated by commas. Known: {', '.join(_for_all(reads))}."
         )
     methods = {}
     for part in parts:
-        for name, method in _found(part).items():
+        for name, method in _found(part, reads).items():
             if methods.setdefault(name, method).source != method.source:
                 raise ValueError(
                     f"two methods are named {name!r}, of {methods[name].source} and of {method.source}: "
@@ -318,14 +342,20 @@ def load_methods(source):
     return methods
 
 
-def _found(part):
+def _found(part, reads):
     """The methods of one name, of "all" or of a file."""
     if part.endswith(".py"):
         from mixsk.bench.custom import methods_of_file  # which builds on this module
 
         return methods_of_file(part)
-    names = METHODS if part == "all" else [check_known("method", part, list(METHODS))]
-    return {name: replace(METHODS[name], source=name) for name in names}
+    known, usual = METHODS | TEXT_METHODS, _for_all(reads)
+    if part not in known and part != "all":
+        check_known("method", part, list(usual))  # which raises, and names those that can be meant
+    return {name: replace(known[name], source=name) for name in (usual if part == "all" else [part])}
+
+
+def _for_all(reads):
+    return TEXT_METHODS if reads == "text" else METHODS
 
 
 def _without_effect(estimator):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 FAILED = ".failed"
+OFFICIAL = ("official", "openml")  # the protocols of the splits that a table brings
 
 
 class Cell(NamedTuple):
@@ -46,7 +47,7 @@ def planned(settings, methods=None, seeds=None, repeats=None):
         for table in settings["tables"]
         for method in (settings["methods"] if methods is None else methods)
         for repeat, fold in splits_of(settings, table)
-        if repeats is None or repeat < repeats or settings["protocol"]["name"] == "openml"
+        if repeats is None or repeat < repeats or settings["protocol"]["name"] in OFFICIAL
         for seed in seeds
     ]
 
@@ -54,11 +55,12 @@ def planned(settings, methods=None, seeds=None, repeats=None):
 def splits_of(settings, table):
     """The (repeat, fold) of a table."""
     protocol = settings["protocol"]
-    if protocol["name"] == "openml":
+    if protocol["name"] in OFFICIAL:
         if not settings["tables"][table]["official"]:
             raise ValueError(
-                f"table {table} has no official splits, which protocol openml needs: name an OpenML task in "
-                "the suite (`openml_task = ...`), or use the protocol cv or holdout."
+                f"table {table} has no official splits, which protocol {protocol['name']} needs: name an "
+                "OpenML task (`openml_task = ...`) or a text (`text = ...`) in the suite, or use the "
+                "protocol cv or holdout."
             )
         return settings["tables"][table]["official"]
     folds = protocol["folds"] if protocol["name"] == "cv" else 1

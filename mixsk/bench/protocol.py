@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
-PROTOCOLS = ("cv", "holdout", "openml", "paper")
+from mixsk.bench.plan import OFFICIAL
+
+PROTOCOLS = ("cv", "holdout", "official", "openml", "paper")
 
 
 @dataclass(frozen=True)
@@ -15,11 +17,11 @@ class Protocol:
 
     Parameters
     ----------
-    name : {"cv", "holdout", "openml", "paper"}, default="cv"
+    name : {"cv", "holdout", "official", "openml", "paper"}, default="cv"
         "cv": stratified k-fold cross-validation, repeated. "holdout": one stratified split into training and
-        test rows, repeated. "openml": the official splits of an OpenML task. "paper": one holdout, on whose
-        training rows the parameters are chosen by 5-fold cross-validation, as in the GenLabel paper
-        (section 6).
+        test rows, repeated. "official": the splits that a table brings, an OpenML task or a text; "openml"
+        is another name for it. "paper": one holdout, on whose training rows the parameters are chosen by
+        5-fold cross-validation, as in the GenLabel paper (section 6).
     folds : int, default=5
         Of "cv": at least 2.
     repeats : int, default=1
@@ -58,23 +60,25 @@ class Protocol:
         y : ndarray of shape (n,)
             Class of each row.
         official : dict or None, default=None
-            The table's own splits, for "openml".
+            The table's own splits, for "official".
 
         Returns
         -------
         splits : dict of (int, int) to (ndarray, ndarray)
-            By repeat and fold: numbers of the training and of the test rows, from 0.
+            By repeat and fold: numbers of the training and of the test rows, from 0. Official ones may have
+            a third part, rows for development.
 
         Raises
         ------
         ValueError
             If the rows cannot be split so.
         """
-        if self.name == "openml":
+        if self.name in OFFICIAL:
             if not official:
                 raise ValueError(
-                    "protocol openml needs the official splits of an OpenML task (`openml_task = ...` in the "
-                    "suite), which this table has not; use the protocol cv or holdout."
+                    f"protocol {self.name} needs the official splits of an OpenML task (`openml_task = ...` "
+                    "in the suite) or a text (`text = ...`), which this table has not; use the protocol cv "
+                    "or holdout."
                 )
             return official
         if self.name == "cv":

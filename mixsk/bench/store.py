@@ -62,12 +62,13 @@ class Table:
 
     Attributes
     ----------
-    X : DataFrame or ndarray of shape (n, d)
+    X : DataFrame or ndarray of shape (n, d), or Series of shape (n,)
+        A Series is of texts.
     y : ndarray of shape (n,), int64
         Codes of the classes.
     classes : list of str
     splits : dict or None
-        Official splits, by repeat and fold.
+        Official splits, by repeat and fold: training and test rows, and rows for development if it has such.
     """
 
     X: object
@@ -81,8 +82,8 @@ class Table:
         digest = hashlib.sha256(repr([*map(str, frame.columns), self.classes]).encode())
         digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
         digest.update(self.y.tobytes())
-        for key, pair in sorted((self.splits or {}).items()):
-            digest.update(repr(key).encode() + b"".join(np.asarray(rows).tobytes() for rows in pair))
+        for key, parts in sorted((self.splits or {}).items()):
+            digest.update(repr(key).encode() + b"".join(np.asarray(rows).tobytes() for rows in parts))
         return digest.hexdigest()[:32]
 
 

@@ -21,6 +21,14 @@
     [tables.mine]
     file = "mine.csv"           # CSV, parquet or ARFF, as seen from the suite's folder
     target = "label"            # the column to predict
+
+    [tables.trec-few]
+    text = "trec"               # a text of mixsk.datasets.load_text, with its official split, or in folds
+    folds = 10                  # where it has no official split (default: 10)
+    share = 0.03                # of the training rows of each class (default: 1, all)
+    draws = 10                  # of such a share, and of folds: so many repeats (default: 1)
+
+A suite has texts or tables, not both: the methods are others.
 """
 
 import re
@@ -33,13 +41,17 @@ from importlib.resources import files
 from inspect import signature
 from pathlib import Path
 
+import numpy as np
+
 from mixsk import datasets
 from mixsk.bench.names import check_known
+from mixsk.datasets._text_files import TEXTS
 from mixsk.datasets.builtin import BUILTIN_TABLES
 from mixsk.datasets.openml import check_id
 
 SUITE_FOLDER = files("mixsk.bench") / "suites"
-SOURCES = ["sklearn", "toy", "openml", "openml_task", "file"]
+SOURCES = ["sklearn", "toy", "openml", "openml_task", "file", "text"]
+LEAST = {"draws": 1, "folds": 2}  # keys of a text that are whole numbers, and their smallest values
 TOYS = [name for name in datasets.__all__ if name.startswith("make_")]
 
 
@@ -55,7 +67,10 @@ class Suite:
         For every table, by its name, a function without arguments that returns `(X, y)`.
     splits : dict of str to callable, default={}
         For the tables that have official splits, a function without arguments that returns them, as
-        `mixsk.datasets.load_openml_task` does: a dict of (repeat, fold) to (train, test).
+        `mixsk.datasets.load_openml_task` does: a dict of (repeat, fold) to (train, test), or to (train, test,
+        dev) with rows for development.
+    texts : list of str, default=[]
+        The tables that are texts: all or none.
     dataset_ids, task_ids : list of int, default=[]
         The OpenML datasets and tasks among the tables, for `mixsk.datasets.openml.fetch`.
     source : str, default=""
@@ -69,11 +84,17 @@ class Suite:
     name: str
     tables: dict
     splits: dict = field(default_factory=dict)
+    texts: list = field(default_factory=list)
     dataset_ids: list = field(default_factory=list)
     task_ids: list = field(default_factory=list)
     source: str = ""
     digest: str = ""
     options: dict = field(default_factory=dict)
+
+    @property
+    def reads(self):
+        """What a method for it has to read: "table" or "text"."""
+        return "text" if self.texts else "table"
 
 
 def suite_names():
@@ -83,7 +104,7 @@ def suite_names():
     )
 
 
-def read_suite(name, *, cache_dir=None, offline=False, parity=False):
+def read_suite(name, *, cache_dir=None, offline=False, parity=False, data_home=None):
     """Read a suite and check it, without loading its tables.
 
     Parameters
@@ -94,6 +115,8 @@ def read_suite(name, *, cache_dir=None, offline=False, parity=False):
         For the tables of OpenML, as of `mixsk.datasets.load_openml`.
     offline, parity : bool, default=False
         For the tables of OpenML, as of `mixsk.datasets.load_openml`.
+    data_home : str, Path or None, default=None
+        For texts, as of `mixsk.datasets.load_text`.
 
     Returns
     -------
@@ -124,22 +147,23 @@ def read_suite(name, *, cache_dir=None, offline=False, parity=False):
         content = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"cannot read the suite {name}: {error}") from error
-    openml = {
+    options = {
         "cache_dir": None if cache_dir is None else str(cache_dir),
         "offline": offline,
         "parity": parity,
+        "data_home": None if data_home is None else str(data_home),
     }
     suite = Suite(
         path.name.removesuffix(".toml"),
         {},
         source=str(source),
         digest=sha256(text.encode()).hexdigest()[:16],
-        options=openml,
+        options=options,
     )
     try:
         for table, entry in _entries(content).items():
             with _at(table):
-                _add(suite, table, entry, openml, path.parent)
+                _add(suite, table, entry, path.parent)
     except _MistakeError as mistake:
         raise ValueError(f"suite {name}{mistake.place(text)}: {mistake}") from mistake
     return suite
@@ -197,7 +221,7 @@ def _entries(content):
     return listed | tables
 
 
-def _add(suite, table, entry, openml, folder):
+def _add(suite, table, entry, folder):
     """Add to the suite the table that `entry` describes."""
     params = dict(entry) if isinstance(entry, dict) else {}
     source, *others = [key for key in SOURCES if key in params] or [None]
@@ -208,17 +232,26 @@ def _add(suite, table, entry, openml, folder):
         raise ValueError(f"say where the table comes from, by one of {ways}.")
     value = params.pop(source)
     with _at(key=source):
-        load, known = _loader(suite, table, source, value, openml, folder)
+        load, known = _loader(suite, table, source, value, folder)
     for key in params:
         with _at(key=key):
             check_known("key", key, known)
+            if source == "text":
+                _check_number(key, params[key])
     if source == "file" and "target" not in params:
         raise ValueError("`target = ...` is missing, the column to predict.")
+    if suite.tables and (source == "text") != (suite.reads == "text"):
+        raise ValueError("a suite has texts or tables, not both: the methods are others. Make two of it.")
+    if source == "text":
+        suite.texts.append(table)
+        suite.splits[table] = partial(_text_splits, value, suite.options["data_home"], **params)
+        params = {}
     suite.tables[table] = partial(load, **params)
 
 
-def _loader(suite, table, source, value, openml, folder):
+def _loader(suite, table, source, value, folder):
     """Return the function that loads a table and the names of its parameters."""
+    openml = {name: suite.options[name] for name in ("cache_dir", "offline", "parity")}
     if source == "sklearn":
         return partial(datasets.load_builtin, check_known("table", value, sorted(BUILTIN_TABLES))), []
     if source == "toy":
@@ -228,9 +261,35 @@ def _loader(suite, table, source, value, openml, folder):
         if not isinstance(value, str) or not (folder / value).is_file():
             raise ValueError(f"there is no file {value!r} in {folder.absolute()}.")
         return partial(datasets.load_file, folder / value), ["target"]
+    if source == "text":
+        check_known("text", value, list(TEXTS))
+        return partial(_text, value, suite.options["data_home"]), ["share", *LEAST]
     if source == "openml":
         suite.dataset_ids.append(check_id(value))
         return (lambda: datasets.load_openml(value, **openml)[:2]), []
     suite.task_ids.append(check_id(value))
     suite.splits[table] = lambda: datasets.load_openml_task(value, **openml)[3]
     return (lambda: datasets.load_openml_task(value, **openml)[:2]), []
+
+
+def _check_number(key, value):
+    if key == "share":
+        datasets.take_share([0], value)  # or its error
+    elif isinstance(value, bool) or not isinstance(value, int) or value < LEAST[key]:
+        raise ValueError(f"`{key}` is a whole number of {LEAST[key]} or more, got {value!r}.")
+
+
+def _text(name, data_home):
+    text = datasets.load_text(name, data_home=data_home)
+    return text.data, np.array(text.target_names)[text.target]
+
+
+def _text_splits(name, data_home, *, share=1, draws=1, folds=10):
+    """Splits by draw and fold, with rows for development if those are official; else cells hold some out."""
+    text = datasets.load_text(name, data_home=data_home)
+    cut = partial(datasets.text_splits, text.target, text.subsets, n_folds=folds, share=share, dev_size=0)
+    return {
+        (draw, fold): (train, test, dev) if len(dev) else (train, test)
+        for draw in range(draws)
+        for fold, (train, dev, test) in enumerate(cut(random_state=draw))
+    }

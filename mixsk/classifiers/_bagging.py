@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mixsk.backbones import stacks
 from mixsk.classifiers._holdout import Fold, silent, stratified_folds
 from mixsk.classifiers._prepare import DRAWS, FOLD_SEEDS, ORDER
 from mixsk.classifiers._settings import is_auto, usual
@@ -100,7 +101,7 @@ class Bagging:
         if not is_auto(self.n_cv):
             return int(self.n_cv)
         own = usual(self.module)
-        if n_rows is None or self.warm_start or not isinstance(self.module, str):
+        if n_rows is None or self.warm_start or not stacks(self.module):
             return 1
         if own.n_cv_until is not None and n_rows > own.n_cv_until:
             return 1

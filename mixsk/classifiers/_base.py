@@ -30,11 +30,12 @@ from mixsk.classifiers._callbacks import (
     with_callbacks,
 )
 from mixsk.classifiers._data import check_labels, encode_labels
-from mixsk.classifiers._network import make_backbone, make_net, pick_device
+from mixsk.classifiers._network import _prefixed, make_backbone, make_net, pick_device
 from mixsk.classifiers._params import ParamsMixin
 from mixsk.classifiers._prepare import DROPOUT, WEIGHTS, Preparation
-from mixsk.classifiers._settings import is_auto, settled, structure, usual
+from mixsk.classifiers._settings import input_site, is_auto, settled, structure, usual
 from mixsk.classifiers._trial import try_recipe
+from mixsk.encoding import TextLayout
 from mixsk.engine import MixNet, Part, mean_logits
 from mixsk.rules import Rows, Spec, State, mixing_sites
 
@@ -83,7 +84,7 @@ class MixClassifier(
         if self.alpha is not None:
             return self.alpha
         own = usual(self.module, self._n_train)
-        if own.alpha is not None and is_auto(self.mix) and self._at_input():
+        if own.alpha is not None and is_auto(self.mix) and self._mix() == own.mix:
             few = own.alpha_rows is None or self._n_train is None
             return own.alpha if few else own.alpha * min(1.0, own.alpha_rows / self._n_train) ** 0.5
         if self.clean_weight > 0:
@@ -91,7 +92,8 @@ class MixClassifier(
         return 1.0 if self._at_input() else 2.0  # GenLabel's tables; manifold mixup
 
     def _at_input(self) -> bool:
-        return self.mix_at in ("input", 0, [0], (0,))
+        site = input_site(self.module)
+        return self.mix_at in ("input", "embedding", site, [site], (site,))
 
     def _mix(self) -> Any:
         """The mask: the user's, or the network's own, which is for its input."""
@@ -117,7 +119,8 @@ class MixClassifier(
         Parameters
         ----------
         X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
-            Numbers, booleans, strings or categories; missing values are allowed.
+            Numbers, booleans, strings or categories; missing values are allowed. For a network of text a list,
+            array or Series of n_samples strings, a DataFrame of one such column, or codes of words.
         y : array-like of shape (n_samples,)
             Class labels of any type.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -212,7 +215,9 @@ class MixClassifier(
             if not is_auto(self.calibrate):  # else that of networks in folds, if there are such, goes on
                 self._temperature = 1.0
             if first:
+                self._structure = self._structure_for(part, None)
                 net = self._new_net(rows, settled(self, None), keep_weights=False)
+                net.module.bind(part.copied())
                 net.criterion.bind(part.copied, state)
                 self._keep(net.initialize(), [])
             else:
@@ -293,10 +298,12 @@ class MixClassifier(
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        table = self.encoder == "auto"
+        text, table = self._reads_text(), self.encoder == "auto" and not self._reads_text()
+        tags.input_tags.string = text
+        tags.input_tags.positive_only = text  # codes of words
         tags.input_tags.allow_nan = table
         tags.input_tags.sparse = table
-        tags.input_tags.categorical = table
+        tags.input_tags.categorical = table or text
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
@@ -320,10 +327,12 @@ class MixClassifier(
             except ValueError:  # trained on a GPU, loaded where there is none
                 device = torch.device("cpu")
             fitted = type(self)(**self._fitted_params)  # set_params may have changed this estimator's own
-            example = torch.zeros(2, self._width, dtype=self._dtype, device=device)
+            of_codes = isinstance(getattr(self.encoder_, "layout_", None), TextLayout)
+            inputs = torch.int64 if of_codes else self._dtype
+            example = torch.ones(2, self._width, dtype=inputs, device=device)
             n_classes, seeds = len(self.classes_), [0] * (self._n_folds * fitted.n_members)
             fitted._structure = self._structure
-            backbone = make_backbone(fitted, example, n_classes, seeds)
+            backbone = make_backbone(fitted, example, self._dtype, n_classes, seeds)
             training = settled(fitted, None)
             self.net_ = make_net(fitted, training, backbone, self._width, n_classes, seeds).initialize()
             for module, values in ((backbone, weights), (self.net_.criterion_.aux, aux)):
@@ -374,16 +383,20 @@ class MixClassifier(
         train = self._in_folds(train)
         self._n_train = len(train)
         if not again:
-            self._structure = structure(self.module, len(train), rows.layout)
+            self._structure = self._structure_for(train, len(train))
         net = self._new_net(rows, settled(self, len(train)), keep_weights=again)
         if not again:
-            net.module.bind(rows.X[train.index])
+            net.module.bind(train.copied())
         net.criterion.phases(net.max_epochs)  # says now if there are too few epochs
         self._bind(net.criterion, train, state)
         if not isinstance(self.mix, str | None) or not isinstance(self._label(), str):
             if not hasattr(net.criterion.label, "phases"):  # a label of later features cannot be tried yet
                 try_recipe(net, train, self._n_models, f"mix={self.mix!r} with label={self._label()!r}")
         return train, valid, net
+
+    def _structure_for(self, train: Part, n_rows: int | None) -> dict[str, Any]:
+        """Options of the network that the training rows decide; None: of rows that are the first of more."""
+        return structure(self.module, n_rows, train.rows.layout, _prefixed(self, "module__"))
 
     def _choose(
         self, X: Any, y: np.ndarray, w: np.ndarray | None, train: Part, valid: Part | None, again: bool
@@ -412,7 +425,7 @@ class MixClassifier(
         self._width = rows.X.shape[1]
         if keep_weights:
             return self._remade_net(training, aux_seeds)
-        backbone = make_backbone(self, rows.X[:2], rows.n_classes, seeds)
+        backbone = make_backbone(self, rows.X[:2], rows.dtype, rows.n_classes, seeds)
         return make_net(self, training, backbone, self._width, rows.n_classes, aux_seeds)
 
     def _seeds(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -513,8 +526,9 @@ class MixClassifier(
         """The recipe's structure and numbers."""
         return Spec(
             mix=self._mix(),
-            sites=(0,) if self.mix is None else mixing_sites(self.mix_at, n_stages),
+            sites=(0,) if self.mix is None else mixing_sites(self.mix_at, n_stages, input_site(self.module)),
             n_stages=n_stages,
+            input_site=input_site(self.module),
             lam_per=self._lam_per(),
             pair=self.pair,
             label=self._label() if self.mix is not None else "linear",

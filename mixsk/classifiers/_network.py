@@ -12,7 +12,8 @@ import torch
 from skorch.callbacks import PrintLog
 from torch import nn
 
-from mixsk.backbones import Backbone, Training, accepted, build, seeded
+from mixsk.backbones import Backbone, Training, build, seeded
+from mixsk.classifiers._settings import flat
 from mixsk.classifiers._table import OPTIMIZERS
 from mixsk.classifiers._trial import try_module
 from mixsk.engine import MixNet, Plan
@@ -39,7 +40,9 @@ def pick_device(device: str) -> torch.device:
     return chosen
 
 
-def make_backbone(estimator: Any, example: torch.Tensor, n_classes: int, seeds: Sequence[int]) -> Backbone:
+def make_backbone(
+    estimator: Any, example: torch.Tensor, dtype: torch.dtype, n_classes: int, seeds: Sequence[int]
+) -> Backbone:
     """The network with its initial weights, on the estimator's device.
 
     Parameters
@@ -47,16 +50,18 @@ def make_backbone(estimator: Any, example: torch.Tensor, n_classes: int, seeds: 
     estimator : classifier
     example : Tensor of shape (n, F)
         A few encoded rows, to learn the width from and to try a user's module with.
+    dtype : torch.dtype
+        Of the weights.
     n_classes : int
     seeds : sequence of int
         One for each model.
     """
-    options = estimator._structure | _prefixed(estimator, "module__")
-    if isinstance(estimator.module, str):
-        flat = {"hidden", "activation", "dropout"} & (accepted(estimator.module) or set())
-        options.update({name: getattr(estimator, name) for name in flat})
+    options = _prefixed(estimator, "module__")
+    # An option that the user sets to None is as open as one that is not set.
+    options |= {name: value for name, value in estimator._structure.items() if options.get(name) is None}
+    options.update({name: getattr(estimator, name) for name in flat(estimator.module)})
     backbone = build(estimator.module, example.shape[1], n_classes, options, seeds)
-    backbone = backbone.to(example.device, example.dtype)
+    backbone = backbone.to(example.device, dtype)
     if not isinstance(estimator.module, str):
         with seeded(seeds[0]):  # lazy layers get their weights now
             try_module(backbone, example, n_classes)

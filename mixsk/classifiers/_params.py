@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import SGD
 
 from mixsk.backbones import BACKBONES, accepted
+from mixsk.classifiers._settings import FOUND, flat, reads
 from mixsk.classifiers._table import COUNT, ENCODERS
 from mixsk.densities import DENSITIES
 from mixsk.engine import make_schedule
@@ -88,8 +89,15 @@ class ParamsMixin:
             if inner and isinstance(current, str):
                 if current not in CHOICES.get(outer, ()):
                     raise ValueError(f"{name} has no effect: {outer}={current!r} has no parameters.")
-                rest[outer] = CHOICES[outer][current]()
+                module = rest.get("module", getattr(self, "module", "table"))
+                rest[outer] = self._chosen(outer, current, module)
         return super().set_params(**rest)  # type: ignore[misc]
+
+    def _chosen(self, outer: str, name: str, module: Any) -> Any:
+        """The object that a name stands for; for an encoder it depends on the network."""
+        if outer == "encoder" and name == "auto":
+            return self._own_encoder(reads(module))  # type: ignore[attr-defined]
+        return CHOICES[outer][name]()
 
     def _check_names(self, given: Iterable[str]) -> None:
         known = self._get_param_names()
@@ -172,13 +180,15 @@ class ParamsMixin:
         known = accepted(module)
         if known is None:
             return
-        flat = {"hidden", "activation", "dropout"} & known if isinstance(module, str) else set()
+        ours = flat(module)
+        if isinstance(module, str):
+            known = known - FOUND
         for name in sorted(given - known):
             raise ValueError(
                 f"module__{name} has no effect with module={module!r}: its constructor takes "
-                f"{sorted(known - flat) or 'no further parameters'}."
+                f"{sorted(known - ours) or 'no further parameters'}."
             )
-        for name in sorted(given & flat):
+        for name in sorted(given & ours):
             raise ValueError(f"module__{name} is the parameter {name!r}: set {name}=...")
 
     def _check_effects(self) -> None:
@@ -213,8 +223,8 @@ NO_EFFECT: list[tuple[set[str], Callable[[Any], bool], str]] = [
     (MIXED_ONLY - {"mix_off", "clean_weight"}, lambda self: self.mix_off == 1, "mix_off=1"),
     (
         {"hidden", "activation", "dropout"},
-        lambda self: self.module not in ("mlp", "table"),
-        "a module other than 'mlp' and 'table'",
+        lambda self: not flat(self.module),
+        "a module other than 'mlp' and 'table' (others have module__* parameters)",
     ),
     (
         {"validation_fraction", "n_iter_no_change"},
@@ -228,7 +238,7 @@ NO_EFFECT: list[tuple[set[str], Callable[[Any], bool], str]] = [
     ),
     (
         {"share_noise"},
-        lambda self: self.module in BACKBONES and not self.dropout,
+        lambda self: self.module in BACKBONES and reads(self.module) == "table" and not self.dropout,
         "a network without dropout",
     ),
     (

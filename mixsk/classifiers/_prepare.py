@@ -20,20 +20,30 @@ from mixsk.classifiers._data import (
     encode_labels,
     validation_split,
 )
-from mixsk.classifiers._settings import usual
-from mixsk.classifiers._table import ENCODERS
-from mixsk.encoding import Layout, PassthroughEncoder, check_table_type
+from mixsk.classifiers._settings import reads, usual
+from mixsk.classifiers._table import ENCODERS, OF_INPUTS
+from mixsk.encoding import (
+    Layout,
+    PassthroughEncoder,
+    TextEncoder,
+    TextLayout,
+    check_table_type,
+    check_text_type,
+)
 from mixsk.engine import Part
 from mixsk.rules import Rows, State
 
 # Streams of random numbers, each with its own seed.
 WEIGHTS, ORDER, DRAWS, DROPOUT, SPLIT, CHOICE, FOLD_SEEDS = range(7)
 
+OUR_ENCODERS = {*ENCODERS.values(), *OF_INPUTS.values()}  # what they give needs no check
+
 
 class Preparation:
     """Mixin: checks, classes, seeds, encoding, validation rows and label weights."""
 
     # Parameters and fitted attributes of the classifier.
+    module: Any
     encoder: Any
     encoder_: Any
     _n_models: int
@@ -49,7 +59,10 @@ class Preparation:
     ) -> tuple[Any, np.ndarray, np.ndarray | None]:
         """X, labels and weights of the rows that have weight; weights in units of their first mean."""
         owner = type(self).__name__
-        check_table_type(X)
+        if not self._reads_text():
+            check_table_type(X)
+        elif not issparse(X):
+            check_text_type(X)
         y = check_labels(y, owner)
         check_lengths(X, y)
         w = check_weights(sample_weight, X, owner)
@@ -109,10 +122,56 @@ class Preparation:
         keys = [(self._calls, kind, *((member,) if member else ())) for member in range(self._n_models)]
         return [np.random.SeedSequence(self._seed, spawn_key=key) for key in keys]
 
+    def _reads_text(self) -> bool:
+        """Whether X is text, or codes of words."""
+        if isinstance(self.encoder, str):
+            return self.encoder == "auto" and self._reads() == "text"
+        return isinstance(self.encoder, TextEncoder)
+
+    def _reads(self) -> str:
+        """What "auto" encodes: "table" or "text"."""
+        return reads(self.module)
+
+    def _named_encoder(self) -> Any:
+        """The encoder that `encoder="auto"` or another name stands for."""
+        return self._own_encoder(self._reads()) if self.encoder == "auto" else ENCODERS[self.encoder]()
+
+    def _own_encoder(self, kind: str) -> Any:
+        """The encoder of inputs that are "table" or "text"."""
+        name = getattr(self, "module__name_or_path", None)  # a pretrained network knows words of its own
+        return OF_INPUTS[kind](**({"tokenizer": name} if kind == "text" and name is not None else {}))
+
+    def _check_codes(self, codes: bool) -> None:
+        """Raise ValueError if codes of words are to meet what reads numbers, or the other way round."""
+        module = getattr(self, "module", type(self).__name__)
+        if self._reads() == "text" and not codes:
+            raise ValueError(
+                f"module={module!r} reads codes of words, which encoder={self.encoder!r} does not give. Use "
+                "encoder='auto', or a mixsk.encoding.TextEncoder."
+            )
+        unmixed = not isinstance(module, str) and self.mix is None  # a network that looks codes up itself
+        if codes and self._reads() != "text" and not unmixed:
+            raise ValueError(
+                f"encoder={self.encoder!r} gives codes of words, and {module!r} does arithmetic with its "
+                "inputs. Use module='textcnn', 'bilstm' or 'transformer', or encoder='auto'."
+            )
+
+    def _check_tokens(self) -> None:
+        """Raise ValueError if a pretrained network is to meet codes that its own tokeniser did not make."""
+        name = getattr(self, "module__name_or_path", None)
+        if name is not None and isinstance(self.encoder_, TextEncoder) and self.encoder_.tokenizer_ is None:
+            raise ValueError(
+                f"The codes of encoder={self.encoder!r} are not the tokens that the network in "
+                f"module__name_or_path={str(name)!r} knows. Use encoder='auto', or "
+                f"TextEncoder(tokenizer={str(name)!r})."
+            )
+
     def _encode(self, X: Any, y: np.ndarray | None = None) -> np.ndarray:
         """Encoded rows; labels y mean that the encoder is fitted first."""
         if y is not None:
-            self.encoder_ = ENCODERS[self.encoder]() if isinstance(self.encoder, str) else clone(self.encoder)
+            if isinstance(self.encoder, str):
+                self._check_codes(self._reads_text())
+            self.encoder_ = self._named_encoder() if isinstance(self.encoder, str) else clone(self.encoder)
             whole = hasattr(self.encoder_, "fit_transform")
             encoded = self.encoder_.fit_transform(X, y) if whole else self.encoder_.fit(X, y).transform(X)
             for name in ("n_features_in_", "feature_names_in_"):
@@ -122,8 +181,13 @@ class Preparation:
                     delattr(self, name)
         else:
             encoded = self.encoder_.transform(X)
-        if type(self.encoder_) not in ENCODERS.values():
-            encoded = check_array(encoded, dtype=[np.float32, np.float64], input_name="the encoder's output")
+        codes = isinstance(getattr(self.encoder_, "layout_", None), TextLayout)
+        if y is not None:
+            self._check_codes(codes)
+            self._check_tokens()
+        if type(self.encoder_) not in OUR_ENCODERS:
+            dtype = np.int64 if codes else [np.float32, np.float64]
+            encoded = check_array(encoded, dtype=dtype, input_name="the encoder's output")
             if len(encoded) != _num_samples(X):
                 raise ValueError(
                     f"encoder={self.encoder!r} returned {len(encoded)} rows for {_num_samples(X)}. It must "
@@ -134,15 +198,20 @@ class Preparation:
     def _rows(
         self, encoded: np.ndarray, codes: np.ndarray, w: np.ndarray | None, device: torch.device
     ) -> Rows:
-        X = torch.as_tensor(encoded, dtype=self._dtype).to(device)
+        layout = getattr(self.encoder_, "layout_", None)
+        codes_of_words = isinstance(layout, TextLayout)
+        X = torch.as_tensor(encoded, dtype=None if codes_of_words else self._dtype).to(device)
         if encoded.dtype == np.float64 and self._dtype == torch.float32 and not X.isfinite().all():
             raise ValueError(
                 f"Encoded values reach {np.abs(encoded).max():.3g}, which dtype='float32' cannot hold. Scale "
                 "the columns, use encoder='auto', or dtype='float64'."
             )
-        layout = getattr(self.encoder_, "layout_", None) or Layout.of_numbers(X.shape[1])
-        weights = None if w is None else torch.as_tensor(w, dtype=X.dtype, device=device)
-        return Rows(X, torch.as_tensor(codes, device=device), weights, len(self.classes_), layout)
+        weights = None if w is None else torch.as_tensor(w, dtype=self._dtype, device=device)
+        labels = torch.as_tensor(codes, device=device)
+        if codes_of_words:
+            lengths = np.count_nonzero(encoded, axis=1)
+            return Rows(X, labels, weights, len(self.classes_), layout, self._dtype, lengths)
+        return Rows(X, labels, weights, len(self.classes_), layout or Layout.of_numbers(X.shape[1]))
 
     def _split(self, rows: Rows, X_val: Any, y_val: Any, sample_weight_val: Any) -> tuple[Part, Part | None]:
         """Training and validation parts."""
@@ -199,13 +268,13 @@ class Preparation:
         if rows.w is not None:
             rows.w = rows.w / self._weight_scale
         counts = torch.as_tensor(np.bincount(y, w, minlength=rows.n_classes), device=rows.X.device)
-        weight = None if per_class is None else torch.as_tensor(per_class).to(rows.X)
+        weight = None if per_class is None else torch.as_tensor(per_class).to(rows.X.device, rows.dtype)
         return State(counts, weight, weighted=rows.w is not None or weight is not None)
 
     def _warn_constant(self, encoded: np.ndarray) -> None:
         """A number that does not vary in partial_fit's first chunk is 0 for ever after."""
         layout = getattr(self.encoder_, "layout_", None)
-        if layout is None or isinstance(self.encoder_, PassthroughEncoder) or len(encoded) == 0:
+        if not isinstance(layout, Layout) or type(self.encoder_) is PassthroughEncoder or len(encoded) == 0:
             return
         numbers = encoded[:, layout.numeric]
         constant = layout.column[layout.numeric[(numbers == numbers[0]).all(0)]]

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from mixsk.backbones import BACKBONES, Backbone, Training
+from mixsk.backbones import BACKBONES, MLP, Backbone, Training, accepted, network
 from mixsk.engine.iterator import batch_slots
 
 NAMES = ("optimizer", "lr", "weight_decay", "schedule", "batch_size", "max_epochs")
+FOUND = {"n_codes", "auto_pool"}  # options that only `structure` finds, and no user gives
 OTHER = Training()  # what is usual with an optimiser that a network does not name
 
 
 def usual(module: Any, n_rows: int | None = None) -> Training:
     """What a network is trained with, on so many rows if that is known, where nothing else is said."""
-    cls = BACKBONES[module] if isinstance(module, str) else module
-    own = getattr(cls, "trained_with", Backbone.trained_with)
+    own = getattr(network(module), "trained_with", Backbone.trained_with)
     return replace(own, **own.with_many) if own.is_many(n_rows) else own
 
 
-def structure(module: Any, n_rows: int, layout: Any) -> dict[str, Any]:
-    """Options of one of our networks that the table decides."""
-    return BACKBONES[module].structure(n_rows, layout) if isinstance(module, str) else {}
+def structure(module: Any, n_rows: int | None, layout: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a network's constructor that the training rows decide; a user's class may not take all."""
+    cls = network(module)
+    if not (isinstance(cls, type) and issubclass(cls, Backbone)):
+        return {}
+    found, known = cls.structure(n_rows, layout, options), accepted(cls)
+    return {name: value for name, value in found.items() if known is None or name in known}
+
+
+def flat(module: Any) -> set[str]:
+    """Options of a network that are parameters of the classifier; of others they are `module__*`."""
+    perceptron = isinstance(module, str) and issubclass(network(module), MLP)
+    return {"hidden", "activation", "dropout"} if perceptron else set()
+
+
+def reads(module: Any) -> str:
+    """What a network's inputs are: "table" or "text"."""
+    if isinstance(module, str) and module not in BACKBONES:  # scikit-learn asks before parameters are checked
+        return Backbone.reads
+    return str(getattr(network(module), "reads", Backbone.reads))
+
+
+def input_site(module: Any) -> int:
+    """The first stage of a network that can be mixed."""
+    return int(getattr(network(module), "input_site", Backbone.input_site))
 
 
 def settled(estimator: Any, n_rows: int | None) -> Training:

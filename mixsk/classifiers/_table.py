@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from mixsk.backbones import ACTIVATIONS, BACKBONES
 from mixsk.densities import DENSITIES
-from mixsk.encoding import PassthroughEncoder, TableEncoder
+from mixsk.encoding import PassthroughEncoder, TableEncoder, TextEncoder
 from mixsk.engine import SCHEDULES
 from mixsk.rules import MASKS, TARGETS
 from mixsk.rules.amp import REDUCTIONS, SELECTS
@@ -31,6 +31,7 @@ from mixsk.rules.infinite import AXES
 from mixsk.rules.latent import HEADS
 
 ENCODERS = {"auto": TableEncoder, "passthrough": PassthroughEncoder}
+OF_INPUTS = {"table": TableEncoder, "text": TextEncoder}  # what "auto" is for a network that reads these
 OPTIMIZERS = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD}
 POSITIVE = Interval(Real, 0, None, closed="neither")
 NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
@@ -73,11 +74,14 @@ PARAMETERS: dict[str, Parameter] = {
         "table",
         [StrOptions(set(BACKBONES)), nn.Module, _SubclassOf(nn.Module)],
         f"""{_names(BACKBONES)}, nn.Module class or instance, default="table"
-    The network: logistic regression, a multi-layer perceptron, or ("table") one behind learnt
+    The network. For tables: logistic regression, a multi-layer perceptron, or ("table") one behind learnt
     feature scales that is trained by AdamW with much weight decay, and from 9 000 training rows on (10 000
     with those for early stopping) also sees how far each number is through its bins of equally many rows
-    (`module__bins`: 128 for each number, 1024 for all; 0 none). A class is called
-    with the `module__*` parameters and, if its constructor has them, `n_features` and `n_classes`;
+    (`module__bins`: 128 for each number, 1024 for all; 0 none). For text: "textcnn" and "bilstm" on vectors
+    of words (`module__embeddings`: a file in GloVe's format), "transformer" any encoder of Hugging Face
+    (`module__name_or_path`); their parameters are those of `mixsk.backbones.TextCNN`, `BiLSTM` and
+    `Transformer`, as `module__*`. A class is called with the `module__*` parameters and, if its
+    constructor has them, `n_features` and `n_classes`;
     an instance is copied with its weights. Both map (B, n_features) to logits (B, n_classes) and
     are mixed at their input.""",
     ),
@@ -104,7 +108,9 @@ PARAMETERS: dict[str, Parameter] = {
         [StrOptions(set(ENCODERS)), HasMethods(["fit", "transform"])],
         """{"auto", "passthrough"} or transformer, default="auto"
     How X becomes numbers: `mixsk.encoding.TableEncoder()` (standardised numbers, one-hot
-    categories, missing indicators), X as it is, or a transformer of your own.""",
+    categories, missing indicators) or, for a network of text, `mixsk.encoding.TextEncoder()` (codes of
+    words, of the pretrained model's own tokeniser for "transformer"); X as it is; or a transformer of your
+    own.""",
     ),
     "mix": Parameter(
         "linear",
@@ -121,10 +127,11 @@ PARAMETERS: dict[str, Parameter] = {
             list,
             tuple,
         ],
-        """{"input", "hidden", "any", "last"}, int or list of int, default="input"
+        """{"input", "embedding", "hidden", "any", "last"}, int or list of int, default="input"
     Stage of the network that is mixed: "hidden" draws one hidden stage a batch, "any" one of the
     input and the hidden stages (manifold mixup), "last" is the last hidden stage; numbers count
-    the stages from 0, the input.""",
+    the stages from 0, the input. Of text the "input" is the vectors of words, "embedding", which is
+    stage 1 (word mixup), and "last" the vector of the sentence (sentence mixup).""",
     ),
     "alpha": Parameter(
         None,

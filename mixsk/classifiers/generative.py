@@ -206,6 +206,10 @@ class GenerativeClassifier(Preparation, ParamsMixin, ClassifierMixin, BaseEstima
         check_is_fitted(self)
         return self._log_posterior(self._encode(X))
 
+    def _reads(self) -> str:
+        """There is no network to say so."""
+        return "table"
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         table = self.encoder == "auto"

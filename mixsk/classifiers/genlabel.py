@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
+from mixsk.backbones import stacks
 from mixsk.classifiers._base import MixClassifier
 from mixsk.classifiers._density_choice import likeliest, sampled, weight_beside
 from mixsk.classifiers._holdout import FOLDS, Fold, held_out_score, silent, stratified_folds, taken
@@ -236,6 +237,7 @@ class GenLabelClassifier(MixClassifier):
                 self.__dict__.pop(name, None)
         if not any(still_open and not hasattr(self, name) for name, still_open in made.items()):
             return
+        self._structure = self._structure_for(train, len(train))
         self._new_net(train.rows, settled(self, len(train)), keep_weights=False)  # says now what is illegal
         if issparse(X) or not hasattr(X, "__getitem__"):
             X = X.tocsr() if issparse(X) else np.asarray(X)  # rows can be taken
@@ -259,7 +261,7 @@ class GenLabelClassifier(MixClassifier):
     def _can_be_compared(self) -> bool:
         """Whether rows are mixed at all, and networks of folds can be trained side by side."""
         mixes = self.mix_prob > 0 and self.mix_off < 1
-        return mixes and isinstance(self.module, str) and self.drop_intrusions != "last"
+        return mixes and stacks(self.module) and self.drop_intrusions != "last"
 
     def _plain(self, seed: int, n_rows: int) -> MixupClassifier:
         """The same network, trained by mixup in folds, more briefly."""

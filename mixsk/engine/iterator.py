@@ -19,6 +19,7 @@ from mixsk.rules import Batch, Draw, Mixture, Recipe, Rows
 CHUNK = 2**20  # random numbers drawn at once, about 4 to 8 MB
 MAX_EPOCHS_AHEAD = 32
 GROUP = 2**17  # numbers of X (or of labels) gathered and mixed at once: half a megabyte stays in the cache
+POOL = 20  # batches whose rows are sorted by length together: still random, with little padding
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,13 @@ class Part:
         """The part's rows as a table of their own; the table itself if the part is all of it."""
         whole = np.array_equal(self.index, np.arange(len(self.rows.y)))
         return self.rows if whole else self.rows.take(self.index)
+
+    def by_length(self) -> tuple[Part, Any]:
+        """The rows from short to long, and where each of them then is; as they are if all are alike."""
+        if self.rows.lengths is None:
+            return self, slice(None)
+        order = np.argsort(self.rows.lengths[self.index], kind="stable")
+        return Part(self.rows, self.index[order]), torch.from_numpy(np.argsort(order))
 
 
 def batch_slots(n_rows: int, batch_size: int) -> np.ndarray:
@@ -94,7 +102,7 @@ class TrainingBatches:
         self.sizes = (self.slots >= 0).sum(1)
         self.y = part.rows.y.cpu().numpy()
         n_classes = part.rows.n_classes
-        self.one_hot = torch.eye(n_classes, dtype=part.rows.X.dtype, device=part.rows.X.device)
+        self.one_hot = torch.eye(n_classes, dtype=part.rows.dtype, device=part.rows.X.device)
         self.step = first_step
         self._batches = self._endless()
 
@@ -124,8 +132,24 @@ class TrainingBatches:
 
     def _orders(self, epochs: int) -> np.ndarray:
         """The rows in the order of each epoch and model, (epochs, M, n)."""
-        shuffled = [[rng.permutation(self.part.index) for _ in range(epochs)] for rng in self.order]
+        shuffled = [[self._shuffled(rng) for _ in range(epochs)] for rng in self.order]
         return np.array(shuffled).swapaxes(0, 1)
+
+    def _shuffled(self, rng: np.random.Generator) -> np.ndarray:
+        """The rows in the order of an epoch; those of a batch are alike in length, if they have lengths.
+
+        Each `POOL` batches share random rows, which are sorted and dealt to them in a random order.
+        """
+        order = rng.permutation(self.part.index)
+        if self.part.rows.lengths is None:
+            return order
+        dealt = order.copy()
+        for start in range(0, len(self.slots), POOL):
+            pool = [slots[slots >= 0] for slots in self.slots[start : start + POOL]]
+            rows = order[np.concatenate(pool)]
+            rows = rows[np.argsort(self.part.rows.lengths[rows], kind="stable")]
+            dealt[np.concatenate([pool[k] for k in rng.permutation(len(pool))])] = rows
+        return dealt
 
     def _noise_width(self) -> int:
         """Uniforms a row that the mask asks for; one throwaway draw tells."""
@@ -151,12 +175,16 @@ class TrainingBatches:
         sizes = np.tile(sizes, epochs).tolist()
         numbers = max(self.part.rows.X[:1].numel(), self.part.rows.n_classes, *self.recipe.below_.widths)
         group = max(1, GROUP // (index[0].size * numbers))
+        lengths = self.part.rows.lengths
+        longest = [None] * n_steps if lengths is None else lengths[index].max((1, 2)).tolist()
         for start in range(0, n_steps, group):
             some = slice(start, start + group)
             draw_of_some = Draw(*(None if v is None else v[some] for v in drawn))
-            yield from self._group(at[some], codes[some], draw_of_some, sizes[some])
+            yield from self._group(at[some], codes[some], draw_of_some, sizes[some], longest[some])
 
-    def _group(self, at: Tensor, codes: Tensor, draw: Draw, sizes: list[int]) -> Iterator[Batch]:
+    def _group(
+        self, at: Tensor, codes: Tensor, draw: Draw, sizes: list[int], longest: list[int | None]
+    ) -> Iterator[Batch]:
         """Batches of a few steps: gathered together, and mixed together if the network has no part in it."""
         rows, (n_steps, n_models, width) = self.part.rows, at.shape
         # A model's steps lie side by side, (M, S * B): rules see one long batch.
@@ -176,6 +204,7 @@ class TrainingBatches:
                 parts = [tuple(_cut(v, size) for v in part) for part in parts]
             (x_s,), (y_s,), draw_s, mixture_s = parts
             one = None if self.recipe.draw is None else Draw(*draw_s)
+            x_s = x_s if longest[s] is None else x_s[:, :, : longest[s]]
             yield Batch(x_s, y_s, one, None, Mixture(*mixture_s) if mixture_s else None)
 
     def _draw(self, y: np.ndarray, steps: np.ndarray) -> Draw:
@@ -193,7 +222,7 @@ class TrainingBatches:
         assert site is not None
         sites = site[:, 0] if (site == site[:, :1]).all() else site
         # lam meets X and the labels in `lerp`, which takes one dtype only.
-        lam_like_x = torch.from_numpy(lam).to(self.part.rows.X)
+        lam_like_x = torch.from_numpy(lam).to(self.part.rows.X.device, self.part.rows.dtype)
         return Draw(self._upload(perm), lam_like_x, sites.tolist(), *map(self._upload, (noise, mixed)))
 
     def _upload(self, array: np.ndarray | None) -> Any:
@@ -243,7 +272,7 @@ def _cut(value: Any, size: int) -> Any:
 class CleanBatches:
     """Rows in order, for validation and prediction: yields (x (1, B, ...), y (B,), w (B,)).
 
-    w is the row's weight times that of its class.
+    w is the row's weight times that of its class. Padding at the end of a batch's longest row is left out.
     """
 
     def __init__(self, part: Part, batch_size: int = 8192, class_weight: Tensor | None = None) -> None:
@@ -257,7 +286,11 @@ class CleanBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         rows, index = self.part.rows, self.part.index
         for start in range(0, len(index), self.batch_size):
-            at = torch.as_tensor(index[start : start + self.batch_size], device=rows.X.device)
+            some = index[start : start + self.batch_size]
+            at = torch.as_tensor(some, device=rows.X.device)
             y = rows.y[at]
-            w = torch.ones_like(y, dtype=rows.X.dtype) if rows.w is None else rows.w[at]
-            yield rows.X[at].unsqueeze(0), y, w if self.class_weight is None else w * self.class_weight[y]
+            w = torch.ones_like(y, dtype=rows.dtype) if rows.w is None else rows.w[at]
+            x = rows.X[at].unsqueeze(0)
+            if rows.lengths is not None:
+                x = x[:, :, : rows.lengths[some].max()]
+            yield x, y, w if self.class_weight is None else w * self.class_weight[y]

@@ -210,7 +210,11 @@ class MixNet(ClassifierMixin, NeuralNet):
         self.history.record("dur", time.perf_counter() - start)
 
     def _clean_batches(self, valid: Part) -> Any:
-        return CleanBatches(valid, class_weight=self.criterion_.state.class_weight)
+        return self._in_order(valid.by_length()[0], self.criterion_.state.class_weight)
+
+    def _in_order(self, part: Part, class_weight: Tensor | None = None) -> CleanBatches:
+        """The part's rows, as many at a time as memory is spared for."""
+        return CleanBatches(part, self.module_.rows_at_once(part.rows.X), class_weight)
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
@@ -351,16 +355,18 @@ class MixNet(ClassifierMixin, NeuralNet):
         self._set_training(False)
         models = self.module_.n_models
         found = []
-        for x, _, _ in CleanBatches(part):
+        ordered, back = part.by_length()
+        for x, _, _ in self._in_order(ordered):
             with self._autocast():
-                found.append(self.module_.lower(x.expand(models, *x.shape[1:]), site).to(x.dtype))
-        return torch.cat(found, 1)
+                found.append(self.module_.lower(x.expand(models, *x.shape[1:]), site).to(part.rows.dtype))
+        return torch.cat(found, 1)[:, back]
 
     @torch.no_grad()
     def predict_logits(self, part: Part) -> Tensor:
         """Logits of encoded rows, one set per model: float32 or float64 (M, n, C) on the CPU."""
         self._set_training(False)
-        return torch.cat([self._logits(x).cpu() for x, _, _ in CleanBatches(part)], 1)
+        ordered, back = part.by_length()
+        return torch.cat([self._logits(x).cpu() for x, _, _ in self._in_order(ordered)], 1)[:, back]
 
     def evaluation_step(self, batch: Any, training: bool = False) -> Tensor:
         """Logits (B, C) of all models together, for skorch's own scoring callbacks."""
@@ -374,7 +380,7 @@ class MixNet(ClassifierMixin, NeuralNet):
 
     def get_iterator(self, dataset: Any, training: bool = False) -> CleanBatches:
         """Rows in order, for skorch's own scoring callbacks."""
-        return CleanBatches(dataset)
+        return self._in_order(dataset)
 
     @property
     def classes_(self) -> np.ndarray:
@@ -393,7 +399,7 @@ class MixNet(ClassifierMixin, NeuralNet):
         with self._autocast():
             models = self.module_.n_models  # all see the same rows where x has but one set
             logits = self.module_(x.expand(models, *x.shape[1:]))
-        return logits.to(x.dtype)
+        return logits.to(next(self.module_.parameters()).dtype)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.plan.amp is None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from sklearn.pipeline import Pipeline
 
+from mixsk.backbones import stacks
 from mixsk.classifiers._bagging import one_network
 from mixsk.classifiers._base import MixClassifier
 from mixsk.classifiers._settings import is_auto, settled
@@ -41,8 +42,9 @@ def why_not(clf: Any, sizes: Sequence[int] = ()) -> str | None:
         return f"{type(clf).__name__} has a {own[0]} of its own"
     if callable(clf.schedule):
         return "a schedule of your own may look at the optimizer"
-    if not isinstance(clf.module, str):
-        return "a module of your own has no model axis"
+    if not stacks(clf.module):
+        kind = f"module={clf.module!r}" if isinstance(clf.module, str) else "a module of your own"
+        return f"{kind} has no model axis"
     own = {name[len("optimizer__") :] for name in vars(clf) if name.startswith("optimizer__")}
     optimizer = settled(clf, None).optimizer
     if not isinstance(optimizer, str) or not own <= OPTIONS[optimizer]:

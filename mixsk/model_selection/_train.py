@@ -248,11 +248,11 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome], callbacks: 
     classifiers, of_model = [job.classifier for job, _ in models], [one for _, one in models]
     first = prepared[0].classifier
     rows = prepared[0].train.rows
-    dtype, device, n_classes = rows.X.dtype, rows.X.device, len(first.classes_)
+    dtype, device, n_classes = rows.dtype, rows.X.device, len(first.classes_)
     weights, aux = zip(
         *(pair for one in prepared for own in _seeds(one) for pair in [own] * len(one.jobs)), strict=True
     )
-    net = make_backbone(first, rows.X[:2], n_classes, weights)
+    net = make_backbone(first, rows.X[:2], dtype, n_classes, weights)
     _bind(net, [one.network for one in of_model])
 
     common = merged(first, classifiers, dtype)

@@ -31,7 +31,7 @@ from mixsk.rules.step import Batch, Mixture, Step
 from mixsk.rules.target import TARGETS, Smoothed, taps_of
 
 
-def mixing_sites(mix_at: Any, n_stages: int) -> tuple[int, ...]:
+def mixing_sites(mix_at: Any, n_stages: int, input_site: int = 0) -> tuple[int, ...]:
     """Stages that `mix_at` names, for a network of `n_stages` hidden stages.
 
     Parameters
@@ -39,6 +39,8 @@ def mixing_sites(mix_at: Any, n_stages: int) -> tuple[int, ...]:
     mix_at : {"input", "embedding", "hidden", "any", "last"}, int or list of int
         Site k is the output of hidden stage k; 0 is the input.
     n_stages : int
+    input_site : int, default=0
+        What "input" means: 1 for a network that embeds its input, which holds codes.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def mixing_sites(mix_at: Any, n_stages: int) -> tuple[int, ...]:
     Raises
     ------
     ValueError
-        If the network has no such stage.
+        If the network has no such stage, or it cannot be mixed.
 
     Examples
     --------
@@ -55,25 +57,29 @@ def mixing_sites(mix_at: Any, n_stages: int) -> tuple[int, ...]:
     ((0, 1, 2), (1, 2), (2,))
     """
     named = {
-        "input": (0,),
-        "hidden": tuple(range(1, n_stages + 1)),
-        "any": tuple(range(n_stages + 1)),
+        "input": (input_site,),
+        "hidden": tuple(range(input_site + 1, n_stages + 1)),
+        "any": tuple(range(input_site, n_stages + 1)),
         "last": (n_stages,),
+        "embedding": (input_site,),
     }
     if isinstance(mix_at, str) and mix_at != "input" and n_stages == 0:
         raise ValueError(
             f"mix_at={mix_at!r} needs a network with hidden stages, and this module has only its input. "
             "Use mix_at='input', or module='mlp'."
         )
-    if mix_at == "embedding":
+    if mix_at == "embedding" and input_site == 0:
         raise ValueError("mix_at='embedding' needs a network that embeds its input. Use mix_at='input'.")
     if isinstance(mix_at, str):
         return _named("mix_at", mix_at, named)
     sites = tuple(mix_at) if isinstance(mix_at, (list, tuple)) else (mix_at,)
-    wrong = [site for site in sites if not (isinstance(site, (int, np.integer)) and 0 <= site <= n_stages)]
+    first = "the input" if input_site == 0 else "its embeddings: the codes below them cannot be mixed"
+    wrong = [
+        site for site in sites if not (isinstance(site, (int, np.integer)) and input_site <= site <= n_stages)
+    ]
     if wrong or not sites:
         raise ValueError(
-            f"mix_at={mix_at!r} is not a list of this network's stages: use 0 (the input)"
+            f"mix_at={mix_at!r} is not a list of this network's stages: use {input_site} ({first})"
             + (f" to {n_stages} (its last hidden stage)." if n_stages else " only.")
         )
     return tuple(dict.fromkeys(int(site) for site in sites))

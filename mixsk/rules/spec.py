@@ -12,7 +12,8 @@ class Spec:
     """The structure of a recipe: names and objects, no numbers that could be stacked.
 
     `mix=None` is vanilla training. `sites` are the stages where mixing may happen; `n_stages` counts
-    the network's hidden stages (0: it can be mixed at its input only). With `alternate` every other
+    the network's hidden stages (0: it can be mixed at its input only), the first of which to be mixed is
+    `input_site` (1 where the inputs are codes). With `alternate` every other
     step is trained without mixing. `drop_intrusions` is True to compare mixed rows with training rows at the
     input, "last" to compare features within the batch.
     """
@@ -20,6 +21,7 @@ class Spec:
     mix: Any = "linear"
     sites: tuple[int, ...] = (0,)
     n_stages: int = 0
+    input_site: int = 0
     lam_per: str = "batch"
     pair: str = "any"
     label: Any = "linear"
@@ -66,6 +68,32 @@ class Parts(NamedTuple):
 
 # (what is wrong, when, what to do): every illegal combination, each one clear error.
 ILLEGAL: list[tuple[str, Callable[[Parts], bool], str]] = [
+    (
+        "mix={mix} exchanges columns of a table, and this network's inputs are codes of words",
+        lambda p: getattr(p.mask, "input_only", False) and p.spec.input_site > 0,
+        "Use mix='linear'.",
+    ),
+    (
+        "label={label} looks at the input, which for this network is codes of words, not numbers",
+        lambda p: any(tap < p.spec.input_site for tap in p.taps),
+        "Use density_at='last' with density_schedule='online' or 'warmup'.",
+    ),
+    (
+        "label={label} describes the vectors of words, of which a longer sentence has more",
+        lambda p: hasattr(p.label, "density_at") and 0 < p.spec.input_site in p.taps,
+        "Use density_at='last', the vector of the sentence.",
+    ),
+    (
+        "drop_intrusions=True compares rows at the input, which for this network is codes of words, not "
+        "numbers",
+        lambda p: bool(p.spec.drop_intrusions) and p.spec.drop_intrusions != "last" and p.spec.input_site > 0,
+        "Use drop_intrusions='last', which compares features.",
+    ),
+    (
+        "AdaMixUp's policy looks at the input, which for this network is codes of words, not numbers",
+        lambda p: getattr(p.objective, "learns_lam", False) and p.spec.input_site > 0,
+        "Use another classifier for text, such as AMPClassifier.",
+    ),
     (
         "mix={mix} exchanges columns of the input, but mix_at asks for a hidden stage",
         lambda p: getattr(p.mask, "input_only", False) and p.spec.sites != (0,),

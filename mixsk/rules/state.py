@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,11 @@ class Rows:
         Sample weights, scaled by the caller; None if all are 1.
     n_classes : int
     layout : object or None
-        What the encoded columns are (`mixsk.encoding.Layout`); None for other than tables.
+        What the encoded columns are (`mixsk.encoding.Layout`, or `TextLayout` for codes of words).
+    floats : torch.dtype or None
+        Of labels, weights and lam, where X holds codes; None: as X.
+    lengths : int array of shape (n,) or None
+        Entries of each row of X that are no padding, which is at their end; None: all.
     """
 
     X: Tensor
@@ -32,12 +36,20 @@ class Rows:
     w: Tensor | None
     n_classes: int
     layout: Any = None
+    floats: torch.dtype | None = None
+    lengths: np.ndarray | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of labels, weights and lam."""
+        return self.X.dtype if self.floats is None else self.floats
 
     def take(self, index: np.ndarray) -> Rows:
         """The rows at `index`, copied."""
         at = torch.as_tensor(index, device=self.X.device)
         w = None if self.w is None else self.w[at]
-        return Rows(self.X[at], self.y[at], w, self.n_classes, self.layout)
+        lengths = None if self.lengths is None else self.lengths[index]
+        return replace(self, X=self.X[at], y=self.y[at], w=w, lengths=lengths)
 
     def class_counts(self) -> Tensor:
         """Weighted number of rows of each class, float64 (C,)."""

@@ -14,13 +14,14 @@ from mixsk.bench import runner
 from mixsk.bench.cli import CELLS_LEFT, DONE, FAILED, INTERRUPTED
 from mixsk.bench.engine import cluster
 from mixsk.bench.lock import alone
-from mixsk.bench.methods import DEFAULT, METHODS, load_methods
+from mixsk.bench.methods import DEFAULT, METHODS, TEXT_METHODS, load_methods
 from mixsk.bench.plan import planned
 from mixsk.bench.protocol import PROTOCOLS, Protocol
 from mixsk.bench.screen import counting, progress, show_results
 from mixsk.bench.store import Run
 from mixsk.bench.suite import read_suite, suite_names
 from mixsk.bench.text import say
+from mixsk.classifiers._settings import reads
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -32,17 +33,18 @@ def configure(parser):
         "already is kept, so that the same command goes on where it was stopped."
     )
     parser.epilog = (
-        f"methods: {', '.join(METHODS)}. Exit status: 0 all cells ran, 1 a cell failed or results cannot be "
-        "written, 2 bad input, 3 cells are left after --stop-after, 130 interrupted."
+        f"methods: {', '.join(METHODS)}; for texts: {', '.join(TEXT_METHODS)}. Exit status: 0 all cells ran, "
+        "1 a cell failed or results cannot be written, 2 bad input, 3 cells are left after --stop-after, 130 "
+        "interrupted."
     )
     what = parser.add_argument_group("what is run").add_argument
     what("--suite", default="builtin", help=f"{', '.join(suite_names())}, or a .toml file (default: builtin)")
     what(
         "--methods",
         help="names joined by commas, or all; a .py file that has a dict METHODS of names and scikit-learn "
-        f"classifiers is one of them (default: {','.join(DEFAULT)})",
+        f"classifiers is one of them (default: {','.join(DEFAULT)}; for texts all)",
     )
-    what("--protocol", choices=PROTOCOLS, default="cv", help="how tables are split (default: cv)")
+    what("--protocol", choices=PROTOCOLS, help="how tables are split (default: cv; for texts official)")
     what("--folds", type=_at_least(2), default=5, help="of cv (default: 5)")
     what("--repeats", type=_at_least(1), default=1, help="of cv and holdout, other splits (default: 1)")
     what("--test-size", type=_share, default=0.3, help="of holdout and paper (default: 0.3)")
@@ -64,6 +66,7 @@ def configure(parser):
     how("--apart", action="store_true", help="train no cells together: seconds are then those of one fit")
     how("--keep-failed", action="store_true", help="do not run failed cells again")
     how("--cache", type=_folder, help="root of the OpenML cache (default: openml-python's)")
+    how("--data", type=_folder, help="folder of the files of texts (default: MIXSK_DATA or ~/mixsk_data)")
 
 
 def run(args, parser):
@@ -71,10 +74,14 @@ def run(args, parser):
     if args.scheduler is not None and args.jobs is not None:
         parser.error("--jobs is for this machine's cores; with --scheduler the cluster's workers decide.")
     begun, console = time.monotonic(), Console()
-    suite = read_suite(args.suite, cache_dir=args.cache, offline=args.offline, parity=args.parity)
-    methods = load_methods(",".join(DEFAULT) if args.methods is None else args.methods)
+    suite = read_suite(
+        args.suite, cache_dir=args.cache, offline=args.offline, parity=args.parity, data_home=args.data
+    )
+    names, splits = ("all", "official") if suite.reads == "text" else (",".join(DEFAULT), "cv")
+    methods = load_methods(names if args.methods is None else args.methods, suite.reads)
+    _check_readable(suite, methods, args.module, args.protocol)
     methods, left_out = _for_network(methods, args.module, asked=args.methods not in ("all", None))
-    protocol = Protocol(args.protocol, args.folds, args.repeats, args.seed, args.test_size)
+    protocol = Protocol(args.protocol or splits, args.folds, args.repeats, args.seed, args.test_size)
     seeds = args.seeds or (5 if args.protocol == "paper" else 1)
     if _on_gpu(args) and args.scheduler is None and not torch.cuda.is_available():
         parser.error(f"--device {args.device}: torch sees no GPU here; use --device cpu.")
@@ -111,6 +118,9 @@ def run(args, parser):
         }.items():
             if count:
                 say(console, text)
+        for name, info in settings["tables"].items():
+            for warning in info.get("warnings", []):
+                say(console, f"{name}: {warning}", style="yellow")
         end = None if args.stop_after is None else begun + args.stop_after
         trouble = _execute(args, client, run, jobs, settings, end)
     try:
@@ -170,6 +180,25 @@ def _for_network(methods, module, asked):
     if left_out and asked:
         raise ValueError(f"--module {module}: {left_out[0]} {reasons[left_out[0]]}")
     return {name: method for name, method in methods.items() if reasons[name] is None}, left_out
+
+
+def _check_readable(suite, methods, module, protocol):
+    """Raise ValueError if something asked for cannot read the tables, or the texts, of a suite."""
+    those = f"suite {suite.name} has {suite.reads}s"
+    for name, method in methods.items():
+        if method.reads not in (None, suite.reads):
+            known = TEXT_METHODS if suite.reads == "text" else METHODS
+            raise ValueError(
+                f"method {name} is for {method.reads}s, and {those}; use {', '.join(known)}, or methods of "
+                "your own."
+            )
+    if module is not None and reads(module) != suite.reads:
+        known = [name for name in BACKBONES if reads(name) == suite.reads]
+        raise ValueError(
+            f"--module {module} reads {reads(module)}s, and {those}; use {' or '.join(known) or 'another'}."
+        )
+    if protocol == "paper" and suite.reads == "text":
+        raise ValueError(f"protocol paper is that of the GenLabel paper's tables, and {those}; use official.")
 
 
 def _folder(text):

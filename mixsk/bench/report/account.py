@@ -64,6 +64,7 @@ def describe(settings):
         "cv": f"{protocol['folds']}-fold cross-validation",
         "holdout": f"one {train} split",
         "paper": f"the GenLabel paper's protocol ({train} split, parameters by 5-fold cross-validation)",
+        "official": "the official splits",
         "openml": "the official splits of OpenML's tasks",
     }[protocol["name"]]
     repeats = f", {protocol['repeats']} times" if protocol["repeats"] > 1 else ""

@@ -16,6 +16,7 @@ SPLIT_BY = {  # the settings of a protocol that its splits depend on
     "cv": ("folds", "seed"),
     "holdout": ("test_size", "seed"),
     "paper": ("test_size", "seed"),
+    "official": (),
     "openml": (),
 }
 DIFFERENCES = ["method", "score", "tables", "cells", "a", "b", "change", "low", "high", "verdict"]
