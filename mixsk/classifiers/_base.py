@@ -119,8 +119,8 @@ class MixClassifier(
         Parameters
         ----------
         X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
-            Numbers, booleans, strings or categories; missing values are allowed. For a network of text a list,
-            array or Series of n_samples strings, a DataFrame of one such column, or codes of words.
+            Numbers, booleans, strings or categories; missing values are allowed. For a network of text a
+            list, array or Series of n_samples strings, a DataFrame of one such column, or codes of words.
         y : array-like of shape (n_samples,)
             Class labels of any type.
         sample_weight : array-like of shape (n_samples,), default=None
