@@ -329,6 +329,15 @@ def test_two_classifiers_on_one_axes_are_told_apart_and_share_the_dotted_line(mi
         assert_allclose(display.band_.get_facecolor()[0, :3], to_rgb(display.line_.get_color()))
 
 
+def test_a_classifier_that_is_added_is_not_cut_off():
+    first = MixedLossDisplay([0, 1], [[0.1, 0.2], [0.2, 0.3]]).plot()
+    second = MixedLossDisplay([0, 1], [[4, 6], [5, 9]]).plot(first.ax_)
+    second.figure_.canvas.draw()
+    bottom, top = second.ax_.get_ylim()
+    assert bottom == 0
+    assert 8 < top < 10
+
+
 def edges(band):
     """Lower and upper edge of a band at its values of x."""
     points = band.get_paths()[0].vertices
