@@ -1,15 +1,26 @@
 """Every bad input gets one clear error before any training: what was given, what is allowed, what to do."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from mixsk import GenLabelClassifier, MixupClassifier
+from mixsk import (
+    AdaMixupClassifier,
+    AMPClassifier,
+    GenerativeClassifier,
+    GenLabelClassifier,
+    MixupClassifier,
+)
+from mixsk.backbones import TextCNN
 from mixsk.densities import GM
+from mixsk.encoding import TextEncoder
 from mixsk.rules import GenLabel, Logistic, Remix
 
 
@@ -292,3 +303,313 @@ def test_warm_start_refuses_new_classes():
     clf = MixupClassifier(warm_start=True, max_epochs=1).fit(X, Y)
     with pytest.raises(ValueError, match="labels that were not seen in fit"):
         clf.fit(X, Y + 1)
+
+
+# --- text ---------------------------------------------------------------------------------------------
+
+TEXTS = ["a great film", "boring", "an awful film"] * 10
+CODES = np.arange(60).reshape(30, 2) % 7 + 1
+CNN = {"module": "textcnn", "module__n_filters": 3, "max_epochs": 1}
+SMALL_CNN = {**CNN, "module__dimension": 4}
+ALLOWED = "a list, array or Series of str, a data frame with one column of str, or whole-number codes"
+
+
+def with_last(row):
+    return [*TEXTS[:-1], row]
+
+
+# (X, other arguments of fit, error, words of the message)
+TEXT_DATA = [
+    (with_last(None), {}, ValueError, "Row 29 of X is missing (None), but every row must be a string. Drop"),
+    (with_last(np.nan), {}, ValueError, "Row 29 of X is missing (nan)"),
+    (pd.Series(with_last(None)), {}, ValueError, "put '' in their place, which is a valid text"),
+    (with_last(3), {}, TypeError, "Row 29 of X is '3', of type int, but every row must be a string. Convert"),
+    (with_last(b"a"), {}, TypeError, "Decode it, for example row.decode('utf-8')"),
+    ([text.split() for text in TEXTS], {}, TypeError, "Join a row of words with ' '.join(row)"),
+    (list(range(30)), {}, ValueError, "Reshape your data"),
+    (X, {}, ValueError, "codes must be whole numbers from 0, which is padding"),
+    (-CODES, {}, ValueError, "Negative values in data: X has -1 in row 0, column 0"),
+    (CODES / 2, {}, ValueError, "Fractions in data: X has 0.5 in row 0, column 0"),
+    (pd.DataFrame({"a": TEXTS, "b": TEXTS}), {}, ValueError, "the columns ['a', 'b'], but a row must be one"),
+    ("a great film", {}, ValueError, "X is one string, 'a great film', but must be " + ALLOWED),
+    ("a great film", {"sample_weight": np.ones(30)}, ValueError, "For one text use [X]"),
+    ({"text": TEXTS}, {}, TypeError, "not a dict. Pass its values"),
+    (iter(TEXTS), {}, TypeError, "not a list_iterator. Use list(X)"),
+    (set(TEXTS), {}, TypeError, "It has no order: use sorted(X)"),
+    (None, {}, TypeError, "X must be " + ALLOWED),
+    ([], {}, ValueError, "inconsistent numbers of samples: [0, 30]"),
+    (TEXTS[:-1], {}, ValueError, "inconsistent numbers of samples: [29, 30]"),
+    (TEXTS, {"sample_weight": np.ones(7)}, ValueError, "sample_weight.shape"),
+    (TEXTS, {"X_val": TEXTS[:2]}, ValueError, "X_val needs y_val"),
+    (TEXTS, {"X_val": TEXTS[:2], "y_val": [0]}, ValueError, "inconsistent numbers of samples: [2, 1]"),
+    (TEXTS, {"X_val": ["a", None], "y_val": [0, 1]}, ValueError, "Row 1 of X is missing"),
+    (TEXTS, {"X_val": CODES, "y_val": Y}, ValueError, "X is codes, but TextEncoder was fitted on text"),
+    (CODES, {"X_val": CODES[:, :1], "y_val": Y}, ValueError, "X has 1 features"),
+]
+
+
+@pytest.mark.parametrize(("X", "arguments", "error", "words"), TEXT_DATA)
+def test_bad_text(X, arguments, error, words):
+    clf = MixupClassifier(**SMALL_CNN)
+    with pytest.raises(error) as raised:
+        clf.fit(X, Y, **arguments)
+    assert words in str(raised.value)
+    assert not hasattr(clf, "net_")
+
+
+def test_no_text_and_no_labels_are_no_samples():
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        MixupClassifier(**SMALL_CNN).fit([], [])
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "words"),
+    [
+        ("a great film", ValueError, "For one text use [X]"),
+        ([], ValueError, "0 sample(s)"),
+        (["a", None], ValueError, "Row 1 of X is missing (None)"),
+        (CODES, ValueError, "X is codes, but TextEncoder was fitted on text. Pass text, or fit again."),
+    ],
+)
+def test_bad_text_to_predict(X, error, words):
+    clf = MixupClassifier(**SMALL_CNN).fit(TEXTS, Y)
+    with pytest.raises(error) as raised:
+        clf.predict(X)
+    assert words in str(raised.value)
+
+
+class Alone(nn.Module):
+    """A network that looks codes up itself."""
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.vectors = nn.Embedding(9, n_classes)
+
+    def forward(self, x):
+        return self.vectors(x).mean(1)
+
+
+OF_FEATURES = {"density_schedule": "online"}
+TEXT_PARAMETERS = [
+    (MixupClassifier, {"mix": "columns"}, "mix='columns' exchanges columns of a table, and this network's "),
+    (MixupClassifier, {"mix_at": 0}, "use 1 (its embeddings: the codes below them cannot be mixed) to 2"),
+    (MixupClassifier, {"mix_at": [0, 1]}, "mix_at=[0, 1] is not a list of this network's stages"),
+    (MixupClassifier, {"mix_at": 3}, "to 2 (its last hidden stage)"),
+    (MixupClassifier, {"drop_intrusions": True}, "Use drop_intrusions='last', which compares features."),
+    (
+        GenLabelClassifier,
+        {},
+        "looks at the input, which for this network is codes of words, not numbers.",
+    ),
+    (GenLabelClassifier, {"density": "kde"}, "Use density_at='last' with density_schedule='online' or "),
+    (GenLabelClassifier, {"density": "cv"}, "label=GenLabel looks at the input"),
+    (
+        GenLabelClassifier,
+        {"density_at": 1, **OF_FEATURES},
+        "describes the vectors of words, of which",
+    ),
+    (
+        GenLabelClassifier,
+        {"density_at": 1, "density_schedule": "warmup"},
+        "Use density_at='last', the",
+    ),
+    (AdaMixupClassifier, {}, "Use another classifier for text, such as AMPClassifier."),
+    (AMPClassifier, {"mix": "half"}, "does not change smoothly with lam"),
+    (MixupClassifier, {"hidden": (64,)}, "hidden=(64,) has no effect with a module other than 'mlp' and"),
+    (MixupClassifier, {"hidden": (64,)}, "(others have module__* parameters)"),
+    (MixupClassifier, {"dropout": 0.3}, "(others have module__* parameters)"),
+    (MixupClassifier, {"activation": "tanh"}, "activation='tanh' has no effect"),
+    (MixupClassifier, {"n_members": 2}, "module='textcnn' has no model axis, so 2 models of it cannot be"),
+    (MixupClassifier, {"n_cv": 5}, "so 5 models of it cannot be stacked. Use n_members=1 and n_cv=1."),
+    (
+        MixupClassifier,
+        {"module__filter": (3,)},
+        "its constructor takes ['dimension', 'dropout', ",
+    ),
+    (MixupClassifier, {"module__n_codes": 9}, "module__n_codes has no effect with module='textcnn'"),
+    (MixupClassifier, {"module__filters": 3}, "must be sizes of windows, such as (3, 4, 5). Got 3."),
+    (MixupClassifier, {"module__filters": (3, 0)}, "module__filters must be an int >= 1. Got 0."),
+    (MixupClassifier, {"module__dropout": 1.0}, "module__dropout must be a number in [0, 1). Got 1.0."),
+    (MixupClassifier, {"module__dropout": "a"}, "module__dropout must be a number in [0, 1). Got 'a'."),
+    (MixupClassifier, {"module__dimension": 0}, "module__dimension must be an int >= 1. Got 0."),
+    (
+        MixupClassifier,
+        {"encoder": "passthrough"},
+        "reads codes of words, which encoder='pass",
+    ),
+    (MixupClassifier, {"encoder": TextEncoder(min_count=99)}, "min_count=99 leaves no word"),
+    (MixupClassifier, {"encoder__max_lenght": 9}, "Invalid parameter 'max_lenght' for estimator Text"),
+    (
+        MixupClassifier,
+        {"module__embeddings": 3},
+        "must be None, the path of a file in GloVe's",
+    ),
+    (
+        MixupClassifier,
+        {"module__embeddings": np.ones((3, 2))},
+        "must be an array of numbers (6, E), with",
+    ),
+    (MixupClassifier, {"module__embeddings": {"great": [1, np.nan]}}, "NaN or infinite numbers. Leave those"),
+    (MixupClassifier, {"module__embeddings": {"great": [1, 2], "a": [1]}}, "All must have one length."),
+    (
+        MixupClassifier,
+        {"module__embeddings": {"Great": [1, 2]}},
+        "None of the 6 words of the training",
+    ),
+]
+
+
+@pytest.mark.parametrize(("cls", "params", "words"), TEXT_PARAMETERS)
+def test_bad_parameters_for_text(cls, params, words):
+    nested = {name: value for name, value in params.items() if name.startswith("encoder__")}
+    clf = cls(**{**CNN, **{name: value for name, value in params.items() if name not in nested}})
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - the words are compared
+        clf.set_params(**nested).fit(TEXTS, Y)
+    assert words in str(raised.value)
+    assert not hasattr(clf, "net_")
+
+
+@pytest.mark.parametrize(
+    ("params", "X", "words"),
+    [
+        (
+            {"module": "mlp", "encoder": TextEncoder()},
+            TEXTS,
+            "gives codes of words, and 'mlp' does",
+        ),
+        (
+            {"encoder": TextEncoder()},
+            CODES,
+            "Use module='textcnn', 'bilstm' or 'transformer', or ",
+        ),
+        ({"module": Alone, "encoder": TextEncoder()}, TEXTS, "gives codes of words"),
+        (
+            {"module": TextCNN, "encoder": StandardScaler()},
+            CODES,
+            "which encoder=StandardScaler() does not",
+        ),
+        ({"module": "mlp", "mix_at": "embedding"}, X, "needs a network that embeds its input"),
+    ],
+)
+def test_networks_and_encoders_that_do_not_go_together(params, X, words):
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - the words are compared
+        MixupClassifier(**params).fit(X, Y)
+    assert words in str(raised.value)
+
+
+def test_a_network_that_looks_codes_up_itself_is_trained_without_mixing():
+    clf = MixupClassifier(module=Alone, encoder=TextEncoder(), mix=None, max_epochs=2, random_state=0)
+    assert np.isfinite(clf.fit(TEXTS, Y).predict_proba(TEXTS)).all()
+
+
+def test_densities_of_words_are_refused():
+    with pytest.raises(ValueError, match=r"encoder=TextEncoder\(\) gives codes of words"):
+        GenerativeClassifier(encoder=TextEncoder()).fit(TEXTS, Y)
+
+
+@pytest.mark.parametrize("module", ["table", "mlp", "linear"])
+@pytest.mark.parametrize("X", [TEXTS, np.array(TEXTS), pd.Series(TEXTS)])
+def test_a_list_of_strings_is_no_table(module, X):
+    with pytest.raises(ValueError, match=r"Expected 2D array|Expected a 2-dimensional container"):
+        MixupClassifier(module=module).fit(X, Y)
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    """A function that writes a file of word vectors and gives its path."""
+
+    def write(content):
+        path = tmp_path / "vectors.txt"
+        path.write_text(content)
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            "great 1 2 3\nfilm 1 2\n",
+            "has 2 numbers, not 3 as at its start: 'film 1 2'... Each line must",
+        ),
+        ("great 1 2\nfilm 1 2 3\n", "has more numbers than the 2 at its start"),
+        ("great 1 2\nfilm 1 x\n", "does not end with 2 numbers"),
+        ("", "is empty: expected a word and its vector on each line"),
+        ("PK\x03\x04", "is a zip archive. Unpack it"),
+    ],
+)
+def test_a_broken_file_of_vectors(vectors, content, words):
+    path = vectors(content)
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - the words are compared
+        MixupClassifier(**CNN, module__embeddings=path).fit(TEXTS, Y)
+    assert words in str(raised.value)
+    assert path in str(raised.value)
+
+
+def test_a_file_of_vectors_of_another_dimension_and_of_words_for_codes(vectors):
+    path = vectors("great 1 2 3\n")
+    with pytest.raises(ValueError, match=r"module__dimension=4, but .* have 3 numbers each\. Leave module"):
+        MixupClassifier(**SMALL_CNN, module__embeddings=path).fit(TEXTS, Y)
+    with pytest.raises(ValueError, match=r"X holds codes, whose words are not known\. Pass texts as X, or"):
+        MixupClassifier(**CNN, module__embeddings=path).fit(CODES, Y)
+    with pytest.raises(FileNotFoundError, match="no file at 'no such file'"):
+        MixupClassifier(**CNN, module__embeddings="no such file").fit(TEXTS, Y)
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    pytest.importorskip("transformers")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # The variable is read on import, which may have been before.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+TINY = {
+    "model_type": "bert",
+    "vocab_size": 3,
+    "hidden_size": 4,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 4,
+}
+BERT = {"module": "transformer", "module__name_or_path": "no/such-model"}
+
+
+@pytest.mark.parametrize(
+    ("params", "X", "words"),
+    [
+        (BERT, TEXTS, "'no/such-model' is neither 'words' nor a folder"),
+        (BERT, TEXTS, "Without network, download it elsewhere (`hf download NAME --local-dir FOLDER`)"),
+        (BERT, CODES, "Check the spelling"),
+    ],
+)
+def test_a_model_that_cannot_be_downloaded(offline, params, X, words):
+    with pytest.raises(OSError, match=re.escape(words)):
+        MixupClassifier(**params).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({}, "needs module__name_or_path, such as 'bert-base-uncased' or a folder, or module__config"),
+        ({"module__config": {"hidden_size": 8}}, "module__config needs a 'model_type', such as 'bert'"),
+        ({"module__config": 3}, "module__config must be a dict or a configuration of transformers. Got int."),
+        ({"module__config": {"model_type": "gpt2"}}, "Use an encoder, such as a BERT"),
+        ({"module__config": TINY}, "X has codes up to 7, but this network knows 3 tokens. Encode texts with"),
+        ({"module__config": TINY, "module__pool": "max"}, "module__pool must be one of"),
+        ({"module__auto_pool": "mean"}, "module__auto_pool has no effect with module='transformer'"),
+    ],
+)
+def test_bad_parameters_of_a_transformer(params, words):
+    pytest.importorskip("transformers")
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - the words are compared
+        MixupClassifier(module="transformer", **params).fit(TEXTS, Y)
+    assert words in str(raised.value)
+
+
+def test_an_unknown_network_is_told_of_wherever_it_is_first_looked_at():
+    clf = MixupClassifier(module="textcn")
+    assert "textcn" in clf._repr_html_()
+    with pytest.raises(ValueError, match="'module' parameter"):
+        cross_val_score(clf, CODES, Y, cv=2, error_score="raise")

@@ -1,7 +1,8 @@
 """The contract of every recipe: the product of the axes' name tables, minus the pairs stated illegal.
 
 One stack of models goes through each check: model m of the stack has the m-th way to draw (lam per batch
-or per sample, each pairing, all batches mixed or half of them), so every recipe of the product is there.
+or per sample, each pairing, all batches mixed or half of them), so every recipe of the product is there. A
+network of sentences has no model axis: its recipes take turns with the ways to draw.
 """
 
 import re
@@ -18,13 +19,14 @@ import torch
 from torch import Tensor
 
 from mixsk.backbones import build
-from mixsk.encoding import Layout
+from mixsk.encoding import Layout, TextLayout
 from mixsk.rules import (
     ILLEGAL,
     LOSSES,
     MASKS,
     OBJECTIVES,
     TARGETS,
+    AdaMixup,
     AdversarialLam,
     Batch,
     Draw,
@@ -47,6 +49,7 @@ from mixsk.rules.target import taps_of
 
 N_ROWS, N_CLASSES, N_STAGES, WIDTH, BATCH = 60, 3, 2, 8, 11
 LAYOUT = Layout(column=[0, 1, 1, 1, 2, 2], numeric=[0, 4], blocks=[(1, 4), (5, 6)], n_columns=3)
+N_CODES, LONGEST, SMALL = 12, 7, {"dimension": 5, "filters": (1, 3), "n_filters": 6, "dropout": 0.0}
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 
@@ -92,6 +95,9 @@ OBJECTS = {
 
 # --- the product --------------------------------------------------------------------------------------
 
+DRAWS = list(product(["batch", "sample"], PAIRS, [1.0, 0.5]))
+ALL = tuple(range(len(DRAWS)))  # a seed for each model of the stack
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -105,12 +111,15 @@ class Structure:
     drop_intrusions: bool | str
     label_smoothing: float
     clean_weight: float
+    draws: tuple[int, ...] = ALL  # of the models: which of DRAWS each has, and its seed
+    input_site: int = 0  # 1: a network of sentences
 
     def spec(self, lam_per="sample", pair="any", mix_prob=1.0, **hyper):
         return Spec(
             mix=self.mask,
-            sites=mixing_sites(self.mix_at, N_STAGES),
+            sites=mixing_sites(self.mix_at, N_STAGES, self.input_site),
             n_stages=N_STAGES,
+            input_site=self.input_site,
             lam_per=lam_per,
             pair=pair,
             label=OBJECTS[self.label]() if self.label in OBJECTS else self.label,
@@ -130,6 +139,7 @@ class Structure:
     def __str__(self):
         names = [v if isinstance(v, str) else type(v).__name__ for v in (self.mask, self.mix_at, self.label)]
         flags = [
+            ("text", self.input_site),
             ("drop", self.drop_intrusions is True),
             ("droplast", self.drop_intrusions == "last"),
             ("smooth", self.label_smoothing),
@@ -138,11 +148,10 @@ class Structure:
         return "-".join([*names, self.loss, self.objective, *(name for name, on in flags if on)])
 
 
-def structures(masks, labels):
-    sites = ["input", "hidden", "any", "last"]
+def structures(masks, labels, sites=("input", "hidden", "any", "last"), **network):
     drops = [False, True, "last"]
     every = [
-        Structure(*axes)
+        Structure(*axes, **network)
         for axes in product(masks, sites, labels, LOSSES, OBJECTIVES, drops, [0, 0.1], [0, 0.7])
     ]
     # "last" goes with all the others at all sites, half as many recipes again: a part of them has to do.
@@ -161,6 +170,17 @@ def reasons(structure):
 
 PRODUCT = structures(MASKS, [*TARGETS, *OBJECTS])
 LEGAL = [structure for structure in PRODUCT if not reasons(structure)]
+# Of two hidden stages the first is the embedding, so that "hidden" is "last"; and what comes after the logits
+# knows nothing of the network: smoothing goes with the clean term.
+TEXT_PRODUCT = [
+    s
+    for s in structures(MASKS, [*TARGETS, *OBJECTS], ("embedding", "any", "last"), input_site=1)
+    if s.drop_intrusions or bool(s.label_smoothing) == bool(s.clean_weight)
+]
+TEXT = [
+    replace(structure, draws=((k + k // len(DRAWS)) % len(DRAWS),))
+    for k, structure in enumerate(s for s in TEXT_PRODUCT if not reasons(s))
+]
 OWN = [
     structure
     for structure in structures([*MASKS, Ramp()], [*TARGETS, NearestMean()])
@@ -169,15 +189,15 @@ OWN = [
     and not structure.label_smoothing
 ]
 PER_MODEL = ("lamix", "latent", "online")  # what these labels know differs between stacked models
-DRAWS = list(product(["batch", "sample"], PAIRS, [1.0, 0.5]))
-ALL = tuple(range(len(DRAWS)))  # a seed for each model of the stack
 
-every_recipe = pytest.mark.parametrize("structure", LEGAL + OWN, ids=str)
+every_recipe = pytest.mark.parametrize("structure", LEGAL + OWN + TEXT, ids=str)
+every_recipe_of_tables = pytest.mark.parametrize("structure", LEGAL + OWN, ids=str)
+every_recipe_of_text = pytest.mark.parametrize("structure", TEXT, ids=str)
 every_cross_entropy_recipe = pytest.mark.parametrize(
-    "structure", [s for s in LEGAL + OWN if s.loss == "cross_entropy"], ids=str
+    "structure", [s for s in LEGAL + OWN + TEXT if s.loss == "cross_entropy"], ids=str
 )
 every_named_cross_entropy_recipe = pytest.mark.parametrize(
-    "structure", [s for s in LEGAL if s.loss == "cross_entropy"], ids=str
+    "structure", [s for s in LEGAL + TEXT if s.loss == "cross_entropy"], ids=str
 )
 
 
@@ -200,38 +220,62 @@ def table():
     return Rows(torch.tensor(X), torch.tensor(y), None, N_CLASSES, LAYOUT)
 
 
+@cache
+def sentences():
+    """Rows of codes: 1 to 7 words, some of which tell the class; 6 : 3 : 1."""
+    rng = np.random.default_rng(0)
+    y = table().y.numpy()
+    lengths = rng.integers(1, LONGEST + 1, N_ROWS)
+    shape = (N_ROWS, LONGEST)
+    codes = np.where(rng.random(shape) < 0.4, 2 + y[:, None], rng.integers(1, N_CODES, shape))
+    codes[np.arange(LONGEST) >= lengths[:, None]] = 0
+    layout = TextLayout(n_codes=N_CODES)
+    return Rows(torch.tensor(codes), table().y, None, N_CLASSES, layout, torch.float64, lengths)
+
+
 def bound(spec, weighted=False, seeds=ALL):
-    """A recipe that has seen the table."""
+    """A recipe that has seen the table, or the sentences."""
     class_weight = torch.tensor([0.5, 1.0, 3.0]).double() if weighted else None
     recipe = Recipe(spec)
-    recipe.attach(Sizes(LAYOUT.n_encoded, (LAYOUT.n_encoded, WIDTH, WIDTH), N_CLASSES, len(seeds)), seeds)
+    rows, net = sentences() if spec.input_site else table(), network(seeds, spec.input_site)
+    recipe.attach(Sizes(rows.X.shape[1], net.widths, N_CLASSES, len(seeds)), seeds)
     recipe.double()
-    recipe.bind(table, State(table().class_counts(), class_weight, weighted))
+    recipe.bind(lambda: rows, State(rows.class_counts(), class_weight, weighted))
     if hasattr(recipe.label, "learn"):  # what its second phase starts with
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # 8 features are many for 6 rows
-            features = network(seeds).lower(table().X.expand(len(seeds), -1, -1), N_STAGES)
-            recipe.label.learn(features, table())
+            recipe.label.learn(net.lower(rows.X.expand(len(seeds), -1, -1), N_STAGES), rows)
     return recipe
 
 
+def recipe_of(structure, weighted=False):
+    """Its recipe, for the models that have its draws."""
+    return bound(structure.spec(), weighted, structure.draws)
+
+
 @cache  # no test changes its weights
-def network(seeds=ALL):
+def network(seeds=ALL, input_site=0):
+    if input_site:
+        return build("textcnn", LONGEST, N_CLASSES, {"n_codes": N_CODES, **SMALL}, seeds).double()
     options = {"hidden": (WIDTH, WIDTH), "activation": "tanh"}
     return build("mlp", LAYOUT.n_encoded, N_CLASSES, options, seeds).double()
 
 
-def draw_batch(mask, mix_at, weighted=False):
+def network_of(structure):
+    """The network of its models."""
+    return network(structure.draws, structure.input_site)
+
+
+def draw_batch(mask, mix_at, weighted=False, numbers=ALL, input_site=0):
     """One step: for each way to draw a model with its own rows, labels and draw."""
-    rows = table()
-    structure = Structure(mask, mix_at, "linear", "cross_entropy", "mixed", False, 0, 0)
+    rows = sentences() if input_site else table()
+    structure = Structure(mask, mix_at, "linear", "cross_entropy", "mixed", False, 0, 0, numbers, input_site)
     index, draws = [], []
-    for one, (lam_per, pair, mix_prob) in zip(
-        np.random.SeedSequence(0).spawn(len(DRAWS)), DRAWS, strict=True
-    ):
-        rng = np.random.default_rng(one)
+    streams = np.random.SeedSequence(0).spawn(len(DRAWS))
+    for number in numbers:
+        rng, (lam_per, pair, mix_prob) = np.random.default_rng(streams[number]), DRAWS[number]
         index.append(rng.permutation(N_ROWS)[:BATCH])
-        recipe = bound(structure.spec(lam_per, pair, mix_prob))
+        recipe = bound(structure.spec(lam_per, pair, mix_prob), seeds=numbers)
         draws.append(recipe.draw(rng, rows.y[index[-1]].numpy()[None], np.array([0]), recipe.hyper))
     index = torch.as_tensor(np.stack(index))
     y = torch.eye(N_CLASSES).double()[rows.y[index]]
@@ -249,7 +293,7 @@ drawn = cache(draw_batch)  # drawing a stack costs as much as ten steps
 
 def batch_of(structure, weighted=False):
     """The step that every recipe with this mask and site is tried on."""
-    return drawn(structure.mask, structure.mix_at, weighted)
+    return drawn(structure.mask, structure.mix_at, weighted, structure.draws, structure.input_site)
 
 
 def mapped(batch, change):
@@ -282,9 +326,17 @@ def assert_same_step(actual, expected):
 # --- the list -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_recipes", [12288], ids="{} recipes".format)
-def test_the_product_of_all_names_has_a_known_number_of_legal_recipes(n_recipes):
-    assert len(LEGAL) * len(DRAWS) == n_recipes
+@pytest.mark.parametrize(
+    ("legal", "n_recipes"), [(LEGAL, 12288), (TEXT, 4032)], ids=["12288 of tables", "4032 of text"]
+)
+def test_the_product_of_all_names_has_a_known_number_of_legal_recipes(legal, n_recipes):
+    assert len(legal) * len(DRAWS) == n_recipes
+
+
+def test_recipes_of_text_take_turns_with_every_way_to_draw():
+    for chosen in ("mix_at", "label", "loss", "objective", "drop_intrusions", "clean_weight"):
+        for value in {getattr(s, chosen) for s in TEXT}:
+            assert {s.draws[0] for s in TEXT if getattr(s, chosen) == value} == set(ALL), (chosen, value)
 
 
 def test_every_name_of_every_table_is_in_a_legal_recipe():
@@ -292,20 +344,28 @@ def test_every_name_of_every_table_is_in_a_legal_recipe():
     assert {s.label for s in LEGAL} == {*TARGETS, *OBJECTS}
     assert {s.loss for s in LEGAL} == set(LOSSES)
     assert {pair for _, pair, _ in DRAWS} == set(PAIRS)
-    assert {type(Recipe(s.spec()).objective) for s in LEGAL} == {Mixed, WithClean, AdversarialLam, Plus}
+    for legal in (LEGAL, TEXT):
+        assert {type(Recipe(s.spec()).objective) for s in legal} == {Mixed, WithClean, AdversarialLam, Plus}
+    assert {s.mask for s in TEXT} == {*MASKS} - {"columns"}
+    assert {s.label for s in TEXT} == {*TARGETS, *OBJECTS} - {"genlabel"}
+    assert {s.drop_intrusions for s in TEXT} == {False, "last"}
 
 
 def test_every_stated_illegal_pair_forbids_some_recipe():
     class Above(NearestMean):
         tap = N_STAGES + 1
 
-    met = {what for structure in PRODUCT + structures(["linear"], [Above()]) for what in reasons(structure)}
-    assert met == {what for what, _, _ in ILLEGAL}
+    of_words = [
+        replace(TEXT[0], label=OnlineGenLabel(density_at=1)),
+        replace(TEXT[0], objective=AdaMixup()),
+    ]
+    every = PRODUCT + structures(["linear"], [Above()]) + TEXT_PRODUCT + of_words
+    assert {what for structure in every for what in reasons(structure)} == {what for what, _, _ in ILLEGAL}
 
 
 def test_an_illegal_recipe_raises_one_value_error_that_says_what_and_what_to_do():
-    illegal = [structure for structure in PRODUCT if reasons(structure)]
-    assert len(illegal) + len(LEGAL) == len(PRODUCT)
+    illegal = [structure for structure in PRODUCT + TEXT_PRODUCT if reasons(structure)]
+    assert len(illegal) + len(LEGAL) + len(TEXT) == len(PRODUCT) + len(TEXT_PRODUCT)
     remedy = {what: text for what, _, text in ILLEGAL}
     for structure in illegal:
         label = type(structure.spec().label).__name__ if structure.label in OBJECTS else repr(structure.label)
@@ -328,7 +388,9 @@ def test_batches_are_mixed_and_left_alone_in_the_same_stack():
 @every_recipe
 def test_targets_are_distributions(structure):
     for weighted in (False, True):
-        t, w, keep = target_of(bound(structure.spec(), weighted), network(), batch_of(structure, weighted))
+        t, w, keep = target_of(
+            recipe_of(structure, weighted), network_of(structure), batch_of(structure, weighted)
+        )
         assert torch.isfinite(t).all()
         assert (t >= 0).all()
         torch.testing.assert_close(t.sum(-1), torch.ones(t.shape[:2]).double(), **EXACT)
@@ -341,18 +403,19 @@ def test_targets_are_distributions(structure):
 @every_recipe
 def test_losses_and_gradients_are_finite_and_reach_every_layer_of_every_model(structure):
     for weighted in (False, True):
-        recipe = bound(structure.spec(), weighted)
-        losses, gradients = step(recipe, network(), batch_of(structure, weighted))
+        recipe = recipe_of(structure, weighted)
+        losses, gradients = step(recipe, network_of(structure), batch_of(structure, weighted))
         assert torch.isfinite(losses).all()
         assert (losses > 0).all()
         for gradient in gradients:
             assert torch.isfinite(gradient).all()
-            assert (gradient.flatten(1).abs().amax(1) > 0).all()
+            each = gradient.unsqueeze(0) if structure.input_site else gradient  # of each model
+            assert (each.flatten(1).abs().amax(1) > 0).all()
 
 
 @every_recipe
 def test_permuting_a_batch_permutes_its_targets_and_leaves_its_loss(structure):
-    recipe, net, batch = bound(structure.spec()), network(), batch_of(structure)
+    recipe, net, batch = recipe_of(structure), network_of(structure), batch_of(structure)
     order = torch.as_tensor(np.random.default_rng(3).permutation(BATCH))
     place = order.argsort()  # where each row went
     moved = mapped(batch, lambda v: v if v.ndim == 1 else v[:, order])
@@ -364,11 +427,11 @@ def test_permuting_a_batch_permutes_its_targets_and_leaves_its_loss(structure):
     assert_same_step(step(recipe, net, moved), step(recipe, net, batch))
 
 
-@every_recipe
+@every_recipe_of_tables
 def test_stacked_models_get_the_losses_and_gradients_they_get_alone(structure):
     weighted = structure.clean_weight > 0
-    recipe, batch = bound(structure.spec(), weighted), batch_of(structure, weighted)
-    losses, gradients = step(recipe, network(), batch)
+    recipe, batch = recipe_of(structure, weighted), batch_of(structure, weighted)
+    losses, gradients = step(recipe, network_of(structure), batch)
     for m in range(len(DRAWS)):
         alone = mapped(batch, lambda v, m=m: v[m : m + 1])
         one = bound(structure.spec(), weighted, (m,)) if structure.label in PER_MODEL else recipe
@@ -380,15 +443,15 @@ def test_stacked_models_get_the_losses_and_gradients_they_get_alone(structure):
 @every_recipe
 def test_padding_rows_change_neither_loss_nor_gradient(structure):
     weighted = structure.clean_weight > 0
-    recipe, net, batch = bound(structure.spec(), weighted), network(), batch_of(structure, weighted)
+    recipe, net, batch = recipe_of(structure, weighted), network_of(structure), batch_of(structure, weighted)
     n_padding = 3
 
     def padded(v):
         return v if v.ndim == 1 else torch.cat([v, v[:, :n_padding].flip(1)], 1)
 
     longer = mapped(batch, padded)
-    own = torch.arange(BATCH, BATCH + n_padding).expand(len(DRAWS), -1)
-    real = torch.ones(len(DRAWS), BATCH + n_padding).double()
+    own = torch.arange(BATCH, BATCH + n_padding).expand(len(structure.draws), -1)
+    real = torch.ones(len(structure.draws), BATCH + n_padding).double()
     real[:, BATCH:] = 0
     longer = Batch(
         longer.x,
@@ -399,24 +462,36 @@ def test_padding_rows_change_neither_loss_nor_gradient(structure):
     assert_same_step(step(recipe, net, longer), step(recipe, net, batch))
 
 
+@every_recipe_of_text
+def test_padding_words_change_neither_loss_nor_gradient(structure):
+    weighted = structure.clean_weight > 0
+    recipe, net, batch = recipe_of(structure, weighted), network_of(structure), batch_of(structure, weighted)
+    longer = batch._replace(x=torch.nn.functional.pad(batch.x, (0, 4)))
+    assert_same_step(step(recipe, net, longer), step(recipe, net, batch))
+
+
 @every_recipe
 def test_the_same_seed_gives_the_same_bits(structure):
     first, second = (
-        step(bound(structure.spec()), network(), draw_batch(structure.mask, structure.mix_at))
+        step(
+            recipe_of(structure),
+            network_of(structure),
+            draw_batch(structure.mask, structure.mix_at, False, structure.draws, structure.input_site),
+        )
         for _ in range(2)
     )
     assert torch.equal(first[0], second[0])
     assert all(torch.equal(a, b) for a, b in zip(first[1], second[1], strict=True))
 
 
-@every_recipe
+@pytest.mark.parametrize("structure", LEGAL + OWN + TEXT[::4], ids=str)  # convolutions are slow on `meta`
 def test_a_step_never_waits_for_the_device(structure):
     """Anything that needs a value on the host raises on `meta`, whose tensors have none."""
     weighted = structure.clean_weight > 0
-    recipe, net = bound(structure.spec(), weighted), deepcopy(network()).to("meta")
+    recipe, net = recipe_of(structure, weighted), deepcopy(network_of(structure)).to("meta")
     to_device(recipe.to("meta"), "meta")
     losses, gradients = step(recipe, net, mapped(batch_of(structure, weighted), lambda v: v.to("meta")))
-    assert losses.shape == (len(DRAWS),)
+    assert losses.shape == (len(structure.draws),)
     assert all(v.is_meta for v in (losses, *gradients))
 
 
@@ -438,7 +513,7 @@ def to_device(owner, device):
 def plain_step(structure, net, batch, weighted=False):
     """Cross entropy of the rows as they are, as often as the recipe counts it."""
     plain = replace(structure, mask=None, drop_intrusions=False, mix_at="input")
-    losses, gradients = step(bound(plain.spec(), weighted), net, batch._replace(draw=None))
+    losses, gradients = step(recipe_of(plain, weighted), net, batch._replace(draw=None))
     times = 1 + structure.clean_weight
     return losses * times, [g * times for g in gradients]
 
@@ -468,9 +543,9 @@ def linearly(structure):
 @every_cross_entropy_recipe
 def test_a_batch_that_is_left_alone_is_trained_as_plain_training_does(structure):
     spec = relabelled(structure, lamix=LaMix(global_on_clean=False))
-    recipe, net, batch = bound(spec, True), network(), batch_of(structure, True)
-    alone = torch.zeros(len(DRAWS), dtype=torch.bool)
-    perm = torch.arange(BATCH).expand(len(DRAWS), -1)
+    recipe, net, batch = bound(spec, True, structure.draws), network_of(structure), batch_of(structure, True)
+    alone = torch.zeros(len(structure.draws), dtype=torch.bool)
+    perm = torch.arange(BATCH).expand(len(structure.draws), -1)
     draw = batch.draw._replace(perm=perm, lam=torch.ones_like(batch.draw.lam), mixed=alone)
     batch = batch._replace(draw=draw)
     assert_same_step(step_of_net(recipe, net, batch), plain_step(structure, net, batch, True))
@@ -478,15 +553,16 @@ def test_a_batch_that_is_left_alone_is_trained_as_plain_training_does(structure)
 
 @every_named_cross_entropy_recipe
 def test_rows_mixed_with_themselves_are_trained_as_plain_training_does(structure):
-    recipe, net, batch = bound(linearly(structure)), network(), batch_of(structure)
-    own = torch.arange(BATCH).expand(len(DRAWS), -1)
+    recipe = bound(linearly(structure), seeds=structure.draws)
+    net, batch = network_of(structure), batch_of(structure)
+    own = torch.arange(BATCH).expand(len(structure.draws), -1)
     batch = batch._replace(draw=batch.draw._replace(perm=own, mixed=None))
     assert_same_step(step_of_net(recipe, net, batch), plain_step(structure, net, batch))
 
 
 LINEAR = [
     s
-    for s in LEGAL
+    for s in LEGAL + TEXT
     if s.mask != "half"
     and s.label != "logistic"
     and s.loss == "cross_entropy"
@@ -496,17 +572,18 @@ LINEAR = [
 
 @pytest.mark.parametrize("structure", LINEAR, ids=str)
 def test_lam_one_is_plain_training_where_mask_and_target_are_linear(structure):
-    recipe, net, batch = bound(linearly(structure), True), network(), batch_of(structure, True)
+    recipe = bound(linearly(structure), True, structure.draws)
+    net, batch = network_of(structure), batch_of(structure, True)
     draw = batch.draw._replace(lam=torch.ones_like(batch.draw.lam), mixed=None)
     batch = batch._replace(draw=draw)
     assert_same_step(step_of_net(recipe, net, batch), plain_step(structure, net, batch, True))
 
 
-@pytest.mark.parametrize("structure", [s for s in LEGAL if s.label == "logistic"], ids=str)
+@pytest.mark.parametrize("structure", [s for s in LEGAL + TEXT if s.label == "logistic"], ids=str)
 def test_the_logistic_label_at_lam_one_leaves_the_partner_what_its_curve_says(structure):
     batch = batch_of(structure)
     batch = batch._replace(draw=batch.draw._replace(lam=torch.ones_like(batch.draw.lam), mixed=None))
-    t, _, _ = target_of(bound(structure.spec()), network(), batch)
+    t, _, _ = target_of(recipe_of(structure), network_of(structure), batch)
     first, s = 1 / (1 + np.exp(-2 * 0.5 / 0.1)), structure.label_smoothing
     partner = torch.take_along_dim(batch.y, batch.draw.perm[..., None], 1)
     torch.testing.assert_close(
@@ -514,13 +591,15 @@ def test_the_logistic_label_at_lam_one_leaves_the_partner_what_its_curve_says(st
     )
 
 
-CONTRASTS = [s for s in LEGAL if s.loss == "infinite" and s.label == "linear" and not s.drop_intrusions]
+CONTRASTS = [
+    s for s in LEGAL + TEXT if s.loss == "infinite" and s.label == "linear" and not s.drop_intrusions
+]
 
 
 @pytest.mark.parametrize("structure", CONTRASTS, ids=str)
 def test_infinite_on_rows_left_alone_contrasts_their_own_classes(structure):
-    recipe, net, batch = bound(structure.spec()), network(), batch_of(structure)
-    own = torch.arange(BATCH).expand(len(DRAWS), -1)
+    recipe, net, batch = recipe_of(structure), network_of(structure), batch_of(structure)
+    own = torch.arange(BATCH).expand(len(structure.draws), -1)
     lam = torch.ones_like(batch.draw.lam)
     batch = batch._replace(draw=batch.draw._replace(perm=own, lam=lam, mixed=None))
     s = structure.label_smoothing

@@ -11,6 +11,7 @@ from mixsk.backbones import build
 from mixsk.densities import GM
 from mixsk.encoding import Layout
 from mixsk.rules import (
+    AdversarialLam,
     Batch,
     Columns,
     Draw,
@@ -351,3 +352,103 @@ def test_cross_entropy_of_a_soft_label_worked_out_by_hand():
     logits = tensor([[[0.0, math.log(3)]]])
     expected = 0.4 * math.log(4) + 0.6 * math.log(4 / 3)
     assert cross_entropy(logits, tensor([[[0.4, 0.6]]])).item() == pytest.approx(expected, rel=1e-12)
+
+
+# --- sentences: WordMixup (embeddings, masks united) and SentMixup (vectors of sentences) -------------
+
+CODES = [[2, 3, 4, 0], [5, 0, 0, 0]]  # the last position has no word in either sentence
+SENTENCES = torch.tensor([CODES])
+TWO_LABELS = torch.eye(3).double()[None, [0, 2]]
+
+
+def text_net():
+    net = build("textcnn", 4, 3, {"n_codes": 6, "dimension": 2, "filters": (1, 2), "n_filters": 3}, [0])
+    with torch.no_grad():
+        for filters in net.stages[1].filters:
+            filters.bias += 1  # what a window of nothing but padding would give
+    return net.double().eval()
+
+
+def embedded(net):
+    """Vectors of the words of each sentence, zero where it has none."""
+    table = net.stages[0].weight.detach().numpy()
+    return [[table[code] * (code > 0) for code in row] for row in CODES]
+
+
+def sentence_vector(net, vectors, n_words):
+    """The most that each filter finds in a window of the first `n_words` vectors, at least 0."""
+    found = []
+    for filters in net.stages[1].filters:
+        weight, bias = filters.weight.detach().numpy(), filters.bias.detach().numpy()
+        size = weight.shape[2]
+        first = range(max(1, n_words - size + 1))  # a shorter sentence has one window
+        for k in range(len(bias)):
+            windows = [bias[k] + sum(weight[k, :, j] @ vectors[t + j] for j in range(size)) for t in first]
+            found.append(max(0, *windows))
+    return np.array(found)
+
+
+def log_probabilities(net, sentence):
+    weight, bias = (v.detach().numpy()[0] for v in (net.head[-1].weight, net.head[-1].bias))
+    logits = sentence @ (weight.T if net.head[-1].narrow else weight) + bias[0]
+    return logits - np.log(np.exp(logits).sum())
+
+
+def word_mixup_loss(net, lam, label_lam):
+    """Loss of both rows, mixed at lam with labels mixed at label_lam; three positions have a word."""
+    vectors, y, losses = embedded(net), TWO_LABELS[0].numpy(), []
+    for i, j in ((0, 1), (1, 0)):
+        mixed = [lam[i] * a + (1 - lam[i]) * b for a, b in zip(vectors[i], vectors[j], strict=True)]
+        log_p = log_probabilities(net, sentence_vector(net, mixed, n_words=3))
+        losses.append(-(label_lam[i] * y[i] + (1 - label_lam[i]) * y[j]) @ log_p)
+    return np.array(losses)
+
+
+def text_step(net, site, lam, **spec):
+    recipe = Recipe(Spec(sites=(site,), n_stages=2, input_site=1, **spec))
+    counts = torch.tensor([1.0, 0.0, 1.0])
+    recipe.bind(lambda: None, State(counts.double()))
+    draw = Draw(torch.tensor([[1, 0]]), tensor([lam]), site)
+    return recipe(net, Batch(SENTENCES, TWO_LABELS, draw))
+
+
+def test_word_mixup_mixes_vectors_and_labels_and_unites_the_masks():
+    net, lam = text_net(), [0.3, 0.8]
+    vectors = embedded(net)
+    h = net.lower(SENTENCES, 1)
+    m, share = Linear()(h, tensor([lam]), None, None)
+    mixed = mix(h, m, partner(h, torch.tensor([[1, 0]])))
+    for i, j in ((0, 1), (1, 0)):
+        for t in range(4):
+            expected = lam[i] * vectors[i][t] + (1 - lam[i]) * vectors[j][t]
+            assert mixed[0, i, t, :2].tolist() == pytest.approx(expected.tolist(), rel=1e-12)
+    assert (mixed[0, :, :, 2] > 0).tolist() == [[True, True, True, False]] * 2
+    t, _ = LinearLabel()(TWO_LABELS, torch.tensor([[1, 0]]), share, tensor([lam]), {}, None)
+    torch.testing.assert_close(t, tensor([[[0.3, 0.0, 0.7], [0.2, 0.0, 0.8]]]))
+    expected = word_mixup_loss(net, lam, lam).mean()
+    assert text_step(net, 1, lam).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_sent_mixup_mixes_the_vectors_of_sentences_of_their_own_lengths():
+    net, lam = text_net(), 0.3
+    one, other = (
+        sentence_vector(net, vectors, n_words) for vectors, n_words in zip(embedded(net), (3, 1), strict=True)
+    )
+    torch.testing.assert_close(net.lower(SENTENCES, 2)[0], tensor(np.array([one, other]).tolist()))
+    log_p = [log_probabilities(net, lam * a + (1 - lam) * b) for a, b in ((one, other), (other, one))]
+    losses = [-(lam * p[a] + (1 - lam) * p[b]) for p, (a, b) in zip(log_p, ((0, 2), (2, 0)), strict=True)]
+    assert text_step(net, 2, [lam, lam]).item() == pytest.approx(np.mean(losses), rel=1e-12)
+
+
+def test_word_amp_moves_lam_by_the_slope_of_the_loss_of_words_mixed():
+    """Eq. 15, with the slope from differences: the label stays at lam, the larger loss counts."""
+    net, lam, epsilon, d = text_net(), np.array([0.3, 0.8]), 0.05, 1e-6
+    up, down = (word_mixup_loss(net, lam + step, lam) for step in (d, -d))
+    moved = lam + epsilon * ((up - down) / (2 * d)).clip(-1, 1)
+    before, after = (word_mixup_loss(net, where, lam) for where in (lam, moved))
+    assert (after > before).any()
+    assert abs(after - before).min() > 1e-6
+    loss = text_step(net, 1, lam.tolist(), objective=AdversarialLam(epsilon=epsilon))
+    assert loss.item() == pytest.approx(np.maximum(before, after).mean(), rel=1e-8)
+    ascent = text_step(net, 1, lam.tolist(), objective=AdversarialLam(epsilon=epsilon, select="ascent"))
+    assert ascent.item() == pytest.approx(after.mean(), rel=1e-8)

@@ -29,6 +29,7 @@ from mixsk import (
     LaMixClassifier,
     MixupClassifier,
 )
+from mixsk.backbones import BiLSTM
 from mixsk.classifiers._table import PARAMETERS
 from mixsk.densities import GM
 from mixsk.rules import GenLabel, Remix
@@ -54,18 +55,39 @@ WEIGHT_CHECKS = [
 ]
 
 
+class SmallBiLSTM(BiLSTM):
+    """One that is trained in seconds."""
+
+    def __init__(self, n_features, n_classes, *, n_codes, n_models=1):
+        sizes = {"dimension": 8, "hidden_size": 4, "dropout": 0.1}
+        super().__init__(n_features, n_classes, n_codes=n_codes, **sizes)
+
+
+# In float64: one check allows probabilities to differ by 1e-7, as sums over other batches do in float32.
+OF_TEXT = {
+    "textcnn": MixupClassifier(module="textcnn", max_epochs=3, lr=0.01, dtype="float64"),
+    "bilstm": AMPClassifier(module=SmallBiLSTM, mix_at="last", max_epochs=15, lr=0.02, dtype="float64"),
+}
+WHY_TEXT = "its X has fractions, or numbers below 0, and codes of words are whole numbers from 0"
+NO_CODES = ["check_sample_weight_equivalence_on_dense_data", "check_class_weight_classifiers"]
+
+
+def named_checks(name, estimator, without, why):
+    """The checks of an estimator; with a numbered id, since some run twice."""
+    failing = dict.fromkeys(without, why)
+    made = estimator_checks_generator(estimator, expected_failed_checks=failing, mark="skip")
+    for number, (estimator, check) in enumerate(made):
+        function = getattr(check, "func", check)
+        yield pytest.param(estimator, check, id=f"{name}-{number}-{getattr(function, '__name__', function)}")
+
+
 def checks():
-    """Every check with default parameters but few epochs; a numbered id, since some run twice."""
+    """Every check with default parameters but few epochs, and of networks of text."""
     for cls in CLASSIFIERS:
         estimator, why = (cls(max_epochs=15), WHY) if cls in NETS else (cls(), WHY_GENERATIVE)
-        made = estimator_checks_generator(
-            estimator, expected_failed_checks=dict.fromkeys(WEIGHT_CHECKS, why), mark="skip"
-        )
-        for number, (estimator, check) in enumerate(made):
-            name = getattr(check, "func", check)
-            yield pytest.param(
-                estimator, check, id=f"{cls.__name__}-{number}-{getattr(name, '__name__', name)}"
-            )
+        yield from named_checks(cls.__name__, estimator, WEIGHT_CHECKS, why)
+    for name, estimator in OF_TEXT.items():
+        yield from named_checks(name, estimator, NO_CODES, WHY_TEXT)
 
 
 ALL_CHECKS = list(checks())
@@ -80,6 +102,21 @@ def test_scikit_learn_check(estimator, check):
 def test_more_than_50_checks_run_for_each_classifier():
     for cls in CLASSIFIERS:
         assert sum(cls.__name__ in parameters.id for parameters in ALL_CHECKS) > 50
+
+
+@pytest.mark.parametrize("name", OF_TEXT)
+def test_more_than_50_checks_run_for_a_network_of_text(name):
+    every = [parameters.id for parameters in ALL_CHECKS if parameters.id.startswith(f"{name}-")]
+    idle = [*NO_CODES, "check_array_api_input"]
+    assert len([one for one in every if not one.endswith(tuple(idle))]) > 50
+
+
+@pytest.mark.parametrize("name", OF_TEXT)
+@pytest.mark.parametrize("check", NO_CODES)
+def test_what_two_checks_feed_are_no_codes(name, check):
+    (found,) = [one for _, one in estimator_checks_generator(OF_TEXT[name]) if one.func.__name__ == check]
+    with pytest.raises(ValueError, match=r"(Fractions|Negative values) in data.* codes must be whole"):
+        found(OF_TEXT[name])
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +226,28 @@ def test_a_fitted_model_survives(cls, way, iris):
     assert_array_equal(back.feature_names_in_, clf.feature_names_in_)
     pd.testing.assert_frame_equal(back.history_, clf.history_)
     back.partial_fit(X, iris[1])
+    assert back.n_iter_ == 3
+
+
+@pytest.mark.parametrize("way", round_trips())
+@pytest.mark.parametrize("cls", [MixupClassifier, LaMixClassifier])
+@pytest.mark.parametrize(
+    "module",
+    [
+        {"module": "textcnn", "module__n_filters": 3, "module__dimension": 4},
+        {"module": "bilstm", "module__hidden_size": 3, "module__dimension": 4},
+    ],
+    ids=["textcnn", "bilstm"],
+)
+def test_a_fitted_model_of_text_survives(module, cls, way):
+    X = pd.DataFrame({"text": ["a great film", "boring", "", "great, great!", "a boring film", "it's great"]})
+    y = ["good", "bad", "bad", "good", "bad", "good"]
+    clf = cls(**module, max_epochs=2, random_state=0).fit(X, y)
+    back = round_trips()[way](clf)
+    assert_array_equal(back.predict_proba(X), clf.predict_proba(X))
+    assert back.encoder_.layout_ == clf.encoder_.layout_
+    assert back.feature_names_in_.tolist() == ["text"]
+    back.partial_fit(X, y)
     assert back.n_iter_ == 3
 
 

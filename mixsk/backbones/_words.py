@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,8 @@ class Sentences(Backbone):
                 f"{type(self).__name__} has no model axis, so {n_models} models of it cannot be stacked. Use "
                 "n_members=1 and n_cv=1."
             )
+        if not isinstance(dropout, Real) or not 0 <= dropout < 1:
+            raise ValueError(f"module__dropout must be a number in [0, 1). Got {dropout!r}.")
         self.stages = nn.ModuleList([embedding, encoder])
         self.widths = (1, widths[0] + 1, widths[1])
         self.head = nn.Sequential(nn.Dropout(dropout), StackedLinear(widths[1], n_classes))

@@ -243,6 +243,8 @@ class GenLabelClassifier(MixClassifier):
             X = X.tocsr() if issparse(X) else np.asarray(X)  # rows can be taken
         stream = np.random.SeedSequence(self._seed, spawn_key=(0, CHOICE))
         seed, *seeds = stream.generate_state(1 + FOLDS).tolist()
+        if open_density and open_gamma and is_auto(self.density) and _spans_no_space(train):
+            self.density_choice_, self._gamma_choice = CANDIDATES[0], 0.0  # which is mixup
         if open_density and not hasattr(self, "density_choice_"):
             if self.density == "cv":
                 rows = taken(X, y, w, train.index)
@@ -325,3 +327,8 @@ class GenLabelClassifier(MixClassifier):
             own["density"] = self._density(self._settled_density())
             own["max_density_rows"] = PARAMETERS["max_density_rows"].default  # the density knows it by then
         return own
+
+
+def _spans_no_space(train: Part) -> bool:
+    """Whether there are as many numbers as rows: no covariance of theirs can be told, and none is tried."""
+    return len(train) <= len(train.rows.layout.numeric)
