@@ -1,12 +1,16 @@
-"""Every bad input gets one clear error before any training: what was given, what is allowed, what to do."""
+"""Every bad input gets one clear error before any training: what was given, what is allowed, what to do.
 
+An awkward table that can be learnt gets finite probabilities from the defaults.
+"""
+
+import datetime
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -613,3 +617,80 @@ def test_an_unknown_network_is_told_of_wherever_it_is_first_looked_at():
     assert "textcn" in clf._repr_html_()
     with pytest.raises(ValueError, match="'module' parameter"):
         cross_val_score(clf, CODES, Y, cv=2, error_score="raise")
+
+
+def awkward():
+    """Tables that a default must get through, by what is awkward about them."""
+    rng = np.random.default_rng(0)
+    n = 40
+    X, y = pd.DataFrame(rng.normal(size=(n, 3)), columns=list("abc")), np.arange(n) % 2
+    yield "constant, twice the same and empty columns", X.assign(d=1.0, e=X["a"], f=np.nan), y
+    yield "constant and empty text", X.assign(d="one", e=pd.Series([None] * n, dtype=object)), y
+    yield "nothing but a constant", pd.DataFrame({"a": np.ones(n)}), y
+    yield "nothing but missing values", pd.DataFrame({"a": np.full(n, np.nan)}), y
+    yield "as many categories as rows", X.assign(d=[f"c{i}" for i in range(n)]), y
+    yield "a class of one row", X, np.where(np.arange(n) == 7, 2, y)
+    yield "20 rows", X[:20], y[:20]
+    yield "few rows", X[:4], y[:4]
+    yield "many columns", pd.DataFrame(rng.normal(size=(n, 200))), y
+    yield "numbers as text", X.astype(str), y
+    yield "dates as text", X.assign(d=pd.date_range("2020", periods=n).astype(str)), y
+    yield "types mixed in a column", X.assign(d=np.array([1, "x", 2.5, None, True] * 8, dtype=object)), y
+    yield "an outlier", X.assign(a=np.where(np.arange(n) == 3, 1e12, X["a"])), y
+    yield "one column", X[["a"]], y
+
+
+AWKWARD = [pytest.param(X, y, id=name) for name, X, y in awkward()]
+BRIEF = {"hidden": (8,), "max_epochs": 5, "random_state": 0}
+
+
+def assert_probabilities(clf, X, y):
+    p = clf.fit(X, y).predict_proba(X)
+    assert p.shape == (len(X), len(np.unique(y)))
+    assert np.isfinite(p).all()
+    assert_allclose(p.sum(1), 1)
+    assert 0.04 < clf.temperature_ < 21
+
+
+@pytest.mark.parametrize("n_cv", ["auto", 1])
+@pytest.mark.parametrize(("X", "y"), AWKWARD)
+def test_awkward_tables_get_finite_probabilities(X, y, n_cv):
+    assert_probabilities(MixupClassifier(**BRIEF, n_cv=n_cv, calibrate=True), X, y)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:GM.covariance='auto'.:UserWarning", "ignore:KDE.covariance='auto'.:UserWarning"
+)
+@pytest.mark.parametrize(("X", "y"), AWKWARD)
+def test_awkward_tables_get_finite_probabilities_from_densities_that_are_chosen(X, y):
+    assert_probabilities(GenLabelClassifier(**BRIEF), X, y)
+
+
+@pytest.mark.parametrize("classifier", [MixupClassifier, GenLabelClassifier])
+def test_10_000_categories_get_finite_probabilities(classifier):
+    n = 10_000
+    X = pd.DataFrame({"a": np.arange(n) % 7, "d": [f"c{i}" for i in range(n)]})
+    clf = classifier(**BRIEF | {"max_epochs": 1}, n_cv=1)
+    assert_probabilities(clf, X, np.arange(n) % 2)
+    assert clf.encoder_.layout_.n_encoded == 256  # the number, 254 categories and one for the others
+
+
+def test_2_000_columns_of_100_rows_get_finite_probabilities():
+    X = np.random.default_rng(0).normal(size=(100, 2_000))
+    assert_probabilities(MixupClassifier(**BRIEF), X, np.arange(100) % 2)
+
+
+@pytest.mark.parametrize("classifier", [MixupClassifier, GenLabelClassifier])
+@pytest.mark.parametrize(
+    "dates",
+    [
+        pd.date_range("2020", periods=30),
+        pd.date_range("2020", periods=30, tz="UTC"),
+        pd.to_timedelta(np.arange(30), unit="D"),
+        [datetime.date(2020, 1, 1 + i) for i in range(30)],
+    ],
+    ids=["dates", "with a zone", "durations", "objects"],
+)
+def test_dates_are_an_error_that_says_how_to_make_numbers_of_them(classifier, dates):
+    with pytest.raises(TypeError, match=r"In column 'when' there are dates or durations.*dt\.year"):
+        classifier().fit(pd.DataFrame({"a": X[:, 0], "when": dates}), Y)

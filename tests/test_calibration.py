@@ -176,29 +176,3 @@ def test_what_cannot_go_with_calibration_says_so():
         MixupClassifier(**SMALL, calibrate=True, warm_start=True).fit(X, y)
     with pytest.raises(ValueError, match="holds rows out"):
         MixupClassifier(**SMALL, calibrate=True).partial_fit(X, y, classes=[0, 1, 2])
-
-
-def awkward():
-    """Tables that a default must get through, by what is awkward about them."""
-    rng = np.random.default_rng(0)
-    n = 40
-    X, y = pd.DataFrame(rng.normal(size=(n, 3)), columns=list("abc")), np.arange(n) % 2
-    yield "constant, twice the same and empty columns", X.assign(d=1.0, e=X["a"], f=np.nan), y
-    yield "as many categories as rows", X.assign(d=[f"c{i}" for i in range(n)]), y
-    yield "a class of one row", X, np.where(np.arange(n) == 7, 2, y)
-    yield "few rows", X[:4], y[:4]
-    yield "many columns", pd.DataFrame(rng.normal(size=(n, 500))), y
-    yield "numbers as text", X.astype(str), y
-    yield "an outlier", X.assign(a=np.where(np.arange(n) == 3, 1e12, X["a"])), y
-    yield "one column", X[["a"]], y
-
-
-@pytest.mark.parametrize("n_cv", ["auto", 1])
-@pytest.mark.parametrize(("X", "y"), [pytest.param(X, y, id=name) for name, X, y in awkward()])
-def test_awkward_tables_get_finite_probabilities(X, y, n_cv):
-    params = {"module": "table", "hidden": (8,), "max_epochs": 5, "random_state": 0}
-    clf = MixupClassifier(**params, n_cv=n_cv, calibrate=True).fit(X, y)
-    p = clf.predict_proba(X)
-    assert np.isfinite(p).all()
-    np.testing.assert_allclose(p.sum(1), 1)
-    assert 0.04 < clf.temperature_ < 21
