@@ -5,6 +5,7 @@
     python benchmarks/tables/compare.py runs/categories
 """
 
+from embedding import Embedded, EmbeddedClassifier
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from mixsk.bench import Method
@@ -40,5 +41,6 @@ METHODS = {
     "whole-columns": _method(),
     "one-hot-shares": _method(mix="linear"),
     "numbers-only": _method(encoder=NumbersOnly()),
+    "embedded": Method(EmbeddedClassifier, SINGLE | {"module": Embedded}),
     "no-mixing": _method(mix=None),
 }
