@@ -20,6 +20,7 @@ METHODS = [
     "ablation",
     "categories",
     "defaults",
+    "density_spaces",
     "large",
     "methods",
     "methods_more",
@@ -127,7 +128,7 @@ def test_the_two_halves_share_no_table_and_the_methods_can_be_made():
 
 @pytest.mark.parametrize(
     "name",
-    ["choose", "confirm", "categories", "ablation", "methods"],
+    ["choose", "confirm", "categories", "ablation", "methods", "density_spaces"],
 )
 def test_the_committed_figures_are_those_of_the_text(compare, name):
     root = FOLDER.parents[1]
