@@ -18,6 +18,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks" / "tables"
 TABLES = ["openml-1", "openml-2", "openml-3"]
 METHODS = [
     "ablation",
+    "averaging",
     "categories",
     "defaults",
     "density_spaces",
@@ -128,7 +129,7 @@ def test_the_two_halves_share_no_table_and_the_methods_can_be_made():
 
 @pytest.mark.parametrize(
     "name",
-    ["choose", "confirm", "categories", "ablation", "methods", "density_spaces"],
+    ["choose", "confirm", "categories", "ablation", "methods", "density_spaces", "averaging"],
 )
 def test_the_committed_figures_are_those_of_the_text(compare, name):
     root = FOLDER.parents[1]
