@@ -16,6 +16,19 @@ def test_every_command_of_the_readme_is_a_make_target_or_ours():
             assert f"\n{command.split()[1]}:" in makefile, command
 
 
+def test_the_first_table_is_the_comparison_with_other_classifiers():
+    first = next(line for line in TEXT.splitlines() if line.startswith("|"))
+    assert first.startswith("| classifier | log loss |")
+
+
+def test_every_heading_that_is_linked_exists():
+    links = re.findall(r"\]\(([\w/.]+\.md)#([\w-]+)\)", TEXT)
+    assert len(links) > 4
+    for file, anchor in links:
+        headings = re.findall(r"^#+ (.*)$", (ROOT / file).read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, anchor
+
+
 def test_every_class_of_the_table_of_methods_exists_or_is_planned():
     import mixsk
 
