@@ -18,6 +18,7 @@ from mixsk.backbones import (
     Wrapped,
     accepted,
     build,
+    stacks,
 )
 
 N_FEATURES, N_CLASSES = 5, 3

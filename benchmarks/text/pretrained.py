@@ -54,10 +54,8 @@ def main() -> None:
             clf.set_params(random_state=seed).fit(trec.data.iloc[train], trec.target[train])
             seconds = time.process_time() - start
             error = 1 - clf.score(trec.data.iloc[test], trec.target[test])
-            print(
-                f"seed {seed}: {name:25} {100 * error:5.1f} %  {seconds:5.0f} CPU seconds, {clf.n_iter_} epochs",
-                flush=True,
-            )
+            done = f"{seconds:5.0f} CPU seconds, {clf.n_iter_} epochs"
+            print(f"seed {seed}: {name:25} {100 * error:5.1f} %  {done}", flush=True)
 
 
 if __name__ == "__main__":
