@@ -7,6 +7,7 @@ import jupytext
 import pytest
 from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
@@ -25,11 +26,15 @@ class ThisInterpreter(AsyncKernelManager):
         return spec
 
 
-def run(path):
-    """Return the executed notebook; a cell that fails raises CellExecutionError with its traceback."""
+def run(path, folder):
+    """Return the executed notebook; a cell that fails raises CellExecutionError with its traceback.
+
+    The kernel's files lie in `folder`: by default, two kernels that start at the same time share some.
+    """
     notebook = jupytext.read(path)
     client = NotebookClient(
         notebook,
+        config=Config(ThisInterpreter={"ip": str(folder / "ipc")}),
         kernel_manager_class=ThisInterpreter,
         timeout=4 * SECONDS,  # of one cell: the machine may be busy
         resources={"metadata": {"path": str(ROOT)}},
@@ -46,9 +51,9 @@ def test_there_are_notebooks():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_and_shows_text_and_pictures_but_no_warnings(path, monkeypatch):
+def test_notebook_runs_and_shows_text_and_pictures_but_no_warnings(path, monkeypatch, tmp_path):
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # the tests' draws nothing
-    found = outputs(run(path))
+    found = outputs(run(path, tmp_path))
     text = [output for output in found if output.output_type == "stream"]
     assert any(output.name == "stdout" for output in text)
     assert not any("Warning" in output.text for output in text)
