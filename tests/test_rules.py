@@ -26,6 +26,7 @@ from mixsk.rules import (
     Recipe,
     Remix,
     Rows,
+    Sizes,
     Spec,
     State,
     cross_entropy,
@@ -483,8 +484,9 @@ def test_a_rule_may_be_given_by_name_or_as_an_object():
         assert isinstance(Recipe(Spec(label=name)).label, make)
         assert isinstance(Recipe(Spec(label=make())).label, make)
     for name, make in MASKS.items():
-        assert isinstance(Recipe(Spec(mix=name)).mask, make)
-        assert isinstance(Recipe(Spec(mix=make())).mask, make)
+        site = 1 if name == "nonlinear" else 0  # each mask where it may be
+        for choice in (name, make()):
+            assert isinstance(Recipe(Spec(mix=choice, sites=(site,), n_stages=1)).mask, make)
 
 
 def test_the_users_own_rule_object_is_never_fitted():
@@ -680,6 +682,8 @@ def test_batches_of_any_size_down_to_one_row_are_trained(n, seed):
             recipe = Recipe(
                 Spec(mix=mask, label=deepcopy(label), drop_intrusions=True, hyper=hyper(clean_weight=1))
             )
+            recipe.attach(Sizes(6, net.widths, N_CLASSES, 1), (0,))
+            recipe.double()
             recipe.bind(table, state())
             assert torch.isfinite(recipe(net, batch)).all()
 

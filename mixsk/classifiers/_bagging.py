@@ -16,7 +16,7 @@ from mixsk.classifiers._prepare import DRAWS, FOLD_SEEDS, ORDER
 from mixsk.classifiers._settings import is_auto, usual
 from mixsk.engine import MixNet, Part, TrainingBatches, mean_logits
 from mixsk.engine.stack import Source, StackedBatches, know
-from mixsk.rules import Recipe, Spec, State
+from mixsk.rules import TARGETS, Recipe, Spec, State
 from mixsk.rules.objective import Mixed
 
 
@@ -53,6 +53,7 @@ def one_network(clf: Any) -> str | None:
     if getattr(clf, "axis", None) == "pair":
         return "axis='pair' fits its offsets after training"
     label = clf._label() if clf.mix is not None else "linear"
+    label = TARGETS.get(label, label) if isinstance(label, str) else label
     if hasattr(label, "phases"):
         return "a density of features after a warm-up belongs to one network"
     if clf.drop_intrusions and (hasattr(label, "aux") or clf.drop_intrusions == "last"):

@@ -222,6 +222,13 @@ NO_EFFECT: list[tuple[set[str], Callable[[Any], bool], str]] = [
     (MIXED_ONLY - {"mix_prob", "clean_weight"}, lambda self: self.mix_prob == 0, "mix_prob=0"),
     (MIXED_ONLY - {"mix_off", "clean_weight"}, lambda self: self.mix_off == 1, "mix_off=1"),
     (
+        {"lam_per"},
+        lambda self: getattr(
+            MASKS.get(self.mix) if isinstance(self.mix, str) else self.mix, "by_entry", False
+        ),
+        "mix='nonlinear', where each entry has a share of its own",
+    ),
+    (
         {"hidden", "activation", "dropout"},
         lambda self: not flat(self.module),
         "a module other than 'mlp' and 'table' (others have module__* parameters)",

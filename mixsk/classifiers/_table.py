@@ -116,7 +116,8 @@ PARAMETERS: dict[str, Parameter] = {
         "linear",
         [StrOptions(set(MASKS)), None, callable],
         f"""{_names(MASKS)}, None or callable, default="linear"
-    How the two rows of a pair are mixed: all entries alike, at one half, or column by column.
+    How the two rows of a pair are mixed: all entries alike, at one half, column by column, or
+    ("nonlinear") each entry of vectors of words or of a hidden stage with a share of its own.
     None trains without mixing. A callable is a mask `(h, lam, noise, extra) -> (m, share)`.""",
     ),
     "mix_at": Parameter(
@@ -137,15 +138,16 @@ PARAMETERS: dict[str, Parameter] = {
         None,
         [None, POSITIVE],
         """float > 0 or None, default=None
-    lam ~ Beta(alpha, alpha). None takes the papers' value: 20 with a `clean_weight` (RegMixup), 2
-    where a hidden stage is mixed (manifold mixup), 0.2 for Infinite Class Mixup, 1 otherwise; with
-    `mix="auto"` the network's own.""",
+    lam ~ Beta(alpha, alpha); with `mix="nonlinear"` the share of each entry. None takes the papers'
+    value: 20 with a `clean_weight` (RegMixup), 2 where a hidden stage is mixed (manifold mixup), 0.2 for
+    Infinite Class Mixup, 1 otherwise; with `mix="auto"` the network's own.""",
     ),
     "lam_per": Parameter(
         None,
         [None, StrOptions({"batch", "sample"})],
         """{"batch", "sample"} or None, default=None
-    One lam a batch or one a row. None takes the method's own: "sample" for AMP, else "batch".""",
+    One lam a batch or one a row. None takes the method's own: "sample" for AMP, else "batch". Without
+    effect where each entry has its own, `mix="nonlinear"`.""",
     ),
     "pair": Parameter(
         "any",
@@ -170,8 +172,9 @@ PARAMETERS: dict[str, Parameter] = {
         "linear",
         [StrOptions(set(TARGETS)), callable],
         f"""{_names(TARGETS)} or callable, default="linear"
-    Label of a mixed row. A callable is a target `(y, perm, share, lam, taps, state) -> (t, w)`,
-    such as `mixsk.rules.Remix(kappa=2)`.""",
+    Label of a mixed row. "nonlinear" is "linear" plus a loss that puts the row's features near a
+    mixture of learnt label vectors: with `mix="nonlinear"` non-linear mixup. A callable is a target
+    `(y, perm, share, lam, taps, state) -> (t, w)`, such as `mixsk.rules.Remix(kappa=2)`.""",
     ),
     "label_smoothing": Parameter(
         0,
@@ -473,7 +476,8 @@ MIX_OR_AUTO = Parameter(
     "auto",
     [StrOptions({"auto", *MASKS}), None, callable],
     f"""{_names({"auto", *MASKS})}, None or callable, default="auto"
-    How the two rows of a pair are mixed: all entries alike, at one half, or column by column.
+    How the two rows of a pair are mixed: all entries alike, at one half, column by column, or
+    ("nonlinear") each entry of vectors of words or of a hidden stage with a share of its own.
     "auto" is "columns" at the input of "table", with alpha 0.4 up to 500 training rows, the less the
     more rows there are (0.4 times the root of 500 over them) and 0.01 from 9 000 on, else "linear". None
     trains without mixing. A callable is a mask `(h, lam, noise, extra) -> (m, share)`.""",

@@ -17,7 +17,8 @@ class MixupClassifier(MixClassifier):
     labels (Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018): `mix="linear"`. The default
     for tables takes each column whole from one of the two rows (`mix="columns"`). Other choices give manifold
     mixup (`mix_at="any"`), RegMixup (`mix="linear", clean_weight=1`), Remix (`mix="linear", label="remix"`),
-    logistic labels (`label="logistic"`), and plain training (`mix=None`).
+    logistic labels (`label="logistic"`), non-linear mixup of words or at a hidden stage
+    (`mix="nonlinear", label="nonlinear"`), and plain training (`mix=None`).
 
     Further keyword arguments go on to the parts: `module__*` to the network's constructor,
     `optimizer__*` to the optimiser, `callbacks__*` to named callbacks.

@@ -10,6 +10,7 @@ from mixsk.rules.lamix import LaMix
 from mixsk.rules.latent import LatentGenLabel
 from mixsk.rules.loss import LOSSES, cross_entropy
 from mixsk.rules.mask import MASKS, Columns, Half, Linear
+from mixsk.rules.nonlinear import Nonlinear, NonlinearLabel
 from mixsk.rules.objective import OBJECTIVES
 from mixsk.rules.online import OnlineGenLabel
 from mixsk.rules.phase import Phase
@@ -41,6 +42,8 @@ __all__ = [
     "LinearLabel",
     "Logistic",
     "Mixture",
+    "Nonlinear",
+    "NonlinearLabel",
     "OnlineGenLabel",
     "Parts",
     "Phase",

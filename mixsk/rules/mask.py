@@ -2,11 +2,12 @@
 
 `mask(h, lam, noise, extra) -> (m, share)`: the mixed rows are `m * h + (1 - m) * h[perm]`, and
 `share` (M, B) is what the label gives to the first row. `extra` is what a probe found (saliency, a
-policy's lam); these masks use none.
+policy's lam), or the partners `h[perm]` for a mask that says `sees_partner = True`.
 
 A user's own mask is any callable with this signature. It may say `input_only = True`, `fixed = True` (m has
-no slope in lam), `ahead = True` (it may be asked for many steps at once, in place of models), and have
-`bind(rows)` and `draw_noise(rng, lam)`.
+no slope in lam), `by_entry = True` (entries of a row have shares of their own), `ahead = True` (it may be
+asked for many steps at once, in place of models), and have `configure(spec)`, `bind(rows)` and
+`draw_noise(rng, lam)`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from mixsk.rules._choice import Choice
 from mixsk.rules._shape import like
+from mixsk.rules.nonlinear import Nonlinear
 
 
 class Linear(Choice):
@@ -112,4 +114,9 @@ class Columns(Choice):
         return keep.index_select(2, self.column_), keep.mean(-1)
 
 
-MASKS: dict[str, type[Choice]] = {"linear": Linear, "half": Half, "columns": Columns}
+MASKS: dict[str, type[Choice]] = {
+    "linear": Linear,
+    "half": Half,
+    "columns": Columns,
+    "nonlinear": Nonlinear,
+}

@@ -31,7 +31,7 @@ class Mixed:
         h, share = step.mixed(step.draw.lam)
         logits, taps = step.upper(h)
         t, w, keep = step.target(share, taps)
-        return step.mean(step.loss(logits, t, keep), w, keep)
+        return step.mean(step.loss(logits, t, keep, taps), w, keep)
 
 
 class WithClean:
@@ -58,7 +58,7 @@ class WithClean:
         step.clean_taps = {site: features[:, n_rows:] for site, features in taps.items()} or None
         taps = {site: features[:, :n_rows] for site, features in taps.items()}
         t, w, keep = step.target(share, taps)
-        loss = step.mean(step.loss(logits[:, :n_rows], t, keep), w, keep)
+        loss = step.mean(step.loss(logits[:, :n_rows], t, keep, taps), w, keep)
         t, w = step.clean_target()
         clean = step.mean(cross_entropy(logits[:, n_rows:], t, w), w)
         return loss + per_model(self.clean_weight, 1) * clean

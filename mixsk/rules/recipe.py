@@ -133,6 +133,8 @@ class Recipe(nn.Module):
             return
         self.objective = self.method = _rule("objective", spec.objective, OBJECTIVES)
         self.mask = _rule("mix", spec.mix, MASKS)
+        if hasattr(self.mask, "configure"):
+            self.mask.configure(spec)
         self.label = _rule("label", spec.label, TARGETS)
         parts = Parts(spec, self.mask, self.label, self.objective, taps_of(self.label, spec.n_stages))
         for what, illegal, remedy in ILLEGAL:

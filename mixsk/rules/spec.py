@@ -100,6 +100,11 @@ ILLEGAL: list[tuple[str, Callable[[Parts], bool], str]] = [
         "Use mix_at='input', or mix='linear' for hidden stages.",
     ),
     (
+        "mix={mix} mixes each entry by itself, but at a table's input those of a category belong together",
+        lambda p: getattr(p.mask, "by_entry", False) and p.spec.input_site == 0 and 0 in p.spec.sites,
+        "Use mix_at='hidden' or 'last', or mix='columns' at the input.",
+    ),
+    (
         "label={label} looks at the mixed rows of an early stage, but mix_at asks for a later one",
         lambda p: any(tap < max(p.spec.sites) for tap in p.taps),
         "A density cannot lie below the site that is mixed: use mix_at='input'.",

@@ -118,8 +118,10 @@ class Step:
         for site, here in self.places:
             if site > below:
                 h, below = self.net.lower(h, site, below), site
-            m, share_here = self.recipe.mask(h, lam, self.draw.noise, None)
-            h_mix = mix(h, m, partner(h, self.draw.perm))
+            other = partner(h, self.draw.perm)
+            extra = other if getattr(self.recipe.mask, "sees_partner", False) else None
+            m, share_here = self.recipe.mask(h, lam, self.draw.noise, extra)
+            h_mix = mix(h, m, other)
             h = h_mix if here is None else torch.where(like(here, h), h_mix, h)
             share = share_here if here is None else torch.where(like(here, share), share_here, share)
         return h, share
@@ -140,13 +142,19 @@ class Step:
         y, draw = self.batch.y, self.draw
         self.look()
         t, keep = self.recipe.target(y, draw.perm, share, draw.lam, taps, self.recipe.state)
-        if draw.mixed is not None:  # a batch that is not mixed is trained on its own labels
-            mixed = draw.mixed.unsqueeze(1) if draw.mixed.ndim == 1 else draw.mixed  # of models, or of rows
+        mixed = self.rows_mixed
+        if mixed is not None:  # a batch that is not mixed is trained on its own labels
             if not self.recipe.on_clean:
                 t = torch.where(mixed.unsqueeze(-1), t, self._smooth(y))
             keep = None if keep is None else torch.where(mixed, keep, 1.0)
         t, w = self._normalised(t)
         return t, w, keep
+
+    @property
+    def rows_mixed(self) -> Tensor | None:
+        """Whether rows are mixed, (M, 1) or (M, B); None: all of them."""
+        mixed = self.draw.mixed  # of models, or of rows
+        return mixed if mixed is None or mixed.ndim > 1 else mixed.unsqueeze(1)
 
     def look(self) -> None:
         """Let the targets that follow the batches see this one, once."""
@@ -171,9 +179,23 @@ class Step:
         """Targets of the rows as they are, and their label weights."""
         return self._normalised(self._smooth(self.batch.y))
 
-    def loss(self, logits: Tensor, t: Tensor, keep: Tensor | None = None) -> Tensor:
-        """The recipe's loss of each row (M, B); it is told which rows take part."""
-        return self.recipe.loss(logits, t, self.present(keep))
+    def loss(
+        self,
+        logits: Tensor,
+        t: Tensor,
+        keep: Tensor | None = None,
+        taps: dict[int, Tensor] | None = None,
+    ) -> Tensor:
+        """The recipe's loss of each row (M, B); it is told which rows take part.
+
+        With the features of mixed rows, `taps`, what the label adds for these is part of it.
+        """
+        present = self.present(keep)
+        loss = self.recipe.loss(logits, t, present)
+        if taps is None or not hasattr(self.recipe.label, "penalty"):
+            return loss
+        more = self.recipe.label.penalty(self.batch.y, self.draw.perm, taps, present)
+        return loss + (more if self.rows_mixed is None else torch.where(self.rows_mixed, more, 0.0))
 
     def present(self, keep: Tensor | None) -> Tensor | None:
         """Rows that take part (M, B), 0 or 1; None: all of them."""

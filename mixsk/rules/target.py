@@ -9,8 +9,9 @@ A user's own target is any callable with this signature; it may have `bind(rows)
 site whose features it wants ("last": what the head sees), and say `ahead = True` if it may be asked for
 many steps at once, in place of models. With `aux(sizes) -> nn.Module` (`mixsk.rules.Sizes`) and
 `attach(module)` it has a network of its own, trained with the classifier and absent from `predict`; `trained
-= True` says that the label itself has a gradient. With `update(features, y, real)` it sees the features of
-each batch's clean rows first.
+= True` says that the label itself has a gradient. With `penalty(y, perm, taps, present) -> (M, B)` it adds to
+the loss of each mixed row; `present` (M, B) marks those that take part, None all. With `update(features, y,
+real)` it sees the features of each batch's clean rows first.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from mixsk.rules._choice import Choice, check_number
 from mixsk.rules._shape import like, mix, partner, per_model
+from mixsk.rules.nonlinear import NonlinearLabel
 
 Taps = dict[int, Tensor]
 
@@ -205,4 +207,9 @@ def smooth(t: Tensor, smoothing: float | Tensor) -> Tensor:
     return t + per_model(smoothing, t.ndim) * (uniform - t)
 
 
-TARGETS: dict[str, type[Choice]] = {"linear": LinearLabel, "logistic": Logistic, "remix": Remix}
+TARGETS: dict[str, type[Choice]] = {
+    "linear": LinearLabel,
+    "logistic": Logistic,
+    "remix": Remix,
+    "nonlinear": NonlinearLabel,
+}
