@@ -1,6 +1,7 @@
 """Error rates of runs on text, and differences between methods with 95 % intervals over their repetitions.
 
-    python benchmarks/text/errors.py FOLDER [FOLDER ...] [--pairs FIRST:SECOND ...] [--out TABLE.csv]
+    python benchmarks/text/errors.py FOLDER [FOLDER ...] [--tables NAME ...] [--pairs FIRST:SECOND ...] \\
+        [--out TABLE.csv]
 
 A repetition is one fold or share of a text with one seed: a difference is taken within each, and its
 interval is Student's over them. `--out` also writes the differences, beside TABLE.csv, into TABLE-pairs.csv.
@@ -30,7 +31,7 @@ def read(folders: list[str]) -> pd.DataFrame:
 
 def means(errors: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation of each text and method."""
-    long = errors.stack().rename("error").groupby(["table", "method"])
+    long = errors.stack().dropna().rename("error").groupby(["table", "method"])
     return long.agg(error="mean", deviation="std", repetitions="size").round(3).reset_index()
 
 
@@ -57,10 +58,13 @@ def main() -> None:
     """Print both tables, and write them if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folders", nargs="+")
+    parser.add_argument("--tables", nargs="+", help="default: all")
     parser.add_argument("--pairs", nargs="+", default=PAIRS)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     errors = read(options.folders)
+    if options.tables is not None:
+        errors = errors.loc[options.tables]
     tables = means(errors), differences(errors, options.pairs)
     for table in tables:
         print(table.to_string(index=False), end="\n\n")

@@ -1,0 +1,69 @@
+"""Error rates of runs on text and their differences, and that the text shows what the files hold."""
+
+import importlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fake_runs import make_run
+from numpy.testing import assert_allclose
+from scipy import stats
+
+pytest.importorskip("pyarrow")
+
+from mixsk.bench import load_methods, read_results, read_suite
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "benchmarks" / "text"
+NAMES = {
+    "cnn": "plain",
+    "cnn-word": "WordMixup",
+    "cnn-word-amp": "WordAMP",
+    "cnn-sent": "SentMixup",
+    "cnn-sent-amp": "SentAMP",
+}
+
+
+@pytest.fixture(scope="module")
+def errors():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        return importlib.import_module("errors")
+
+
+def test_differences_are_taken_within_each_repetition(errors, tmp_path):
+    run = make_run(tmp_path / "run", ["one", "two"], ["mixup", "plain"], folds=5)
+    found = errors.differences(errors.read([str(run.folder)]), ["mixup:plain", "mixup:absent"])
+    assert found["table"].tolist() == ["one", "two"]
+    cells = read_results(run.folder).set_index(["table", "fold", "method"])["accuracy"].unstack()
+    for row in found.itertuples():
+        gain = 100 * (cells.loc[row.table, "mixup"] - cells.loc[row.table, "plain"])
+        interval = stats.ttest_1samp(gain, 0).confidence_interval()
+        assert_allclose([row.gain, row.low, row.high], [gain.mean(), *interval], atol=6e-4)
+
+
+def test_means_are_those_of_the_error_rates(errors, tmp_path):
+    run = make_run(tmp_path / "run", ["one"], ["mixup"], folds=5)
+    (row,) = errors.means(errors.read([str(run.folder)])).itertuples()
+    rates = 100 * (1 - read_results(run.folder)["accuracy"])
+    assert_allclose([row.error, row.deviation], [rates.mean(), rates.std()], atol=6e-4)
+    assert row.repetitions == 5
+
+
+def test_the_committed_figures_are_those_of_the_text():
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    amp = pd.read_csv(ROOT / "benchmarks/results/text/amp.csv").set_index("method")
+    few = pd.read_csv(ROOT / "benchmarks/results/text/few.csv").set_index(["method", "table"])
+    for method, name in NAMES.items():
+        assert f"| {name} | {amp.loc[method].error:.1f} ± {amp.loc[method].deviation:.1f} |" in text
+        shares = few.loc[method].sort_index()
+        cells = [f"{row.error:.1f} ± {row.deviation:.1f}" for row in shares.itertuples()]
+        assert f"| {name} | {' | '.join(cells)} |" in text
+
+
+def test_suites_and_methods_can_be_read():
+    for suite in ("amp", "subj", "trec", "few"):
+        assert read_suite(str(FOLDER / f"{suite}.toml")).tables
+    for methods in ("amp", "variants"):
+        found = load_methods(str(FOLDER / f"{methods}.py"), "text")
+        assert all(method.build(random_state=0).module == "textcnn" for method in found.values())
