@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import skops.io
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -70,6 +71,8 @@ OF_TEXT = {
 }
 WHY_TEXT = "its X has fractions, or numbers below 0, and codes of words are whole numbers from 0"
 NO_CODES = ["check_sample_weight_equivalence_on_dense_data", "check_class_weight_classifiers"]
+# In scikit-learn 1.6 it subtracts a mean from whole numbers in place, which numpy refuses.
+IN_PLACE = ["check_positive_only_tag_during_fit"] if sklearn.__version__.startswith("1.6.") else []
 
 
 def named_checks(name, estimator, without, why):
@@ -87,7 +90,7 @@ def checks():
         estimator, why = (cls(max_epochs=15), WHY) if cls in NETS else (cls(), WHY_GENERATIVE)
         yield from named_checks(cls.__name__, estimator, WEIGHT_CHECKS, why)
     for name, estimator in OF_TEXT.items():
-        yield from named_checks(name, estimator, NO_CODES, WHY_TEXT)
+        yield from named_checks(name, estimator, [*NO_CODES, *IN_PLACE], WHY_TEXT)
 
 
 ALL_CHECKS = list(checks())

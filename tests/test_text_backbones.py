@@ -530,6 +530,7 @@ def hidden_states(net, codes):
     return model(input_ids=ids, attention_mask=real.long())
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of older transformers' own code
 @pytest.mark.parametrize("kind", ["bert", "roberta", "mpnet", "deberta-v2", "modernbert", "electra"])
 def test_any_encoder_gives_what_it_gives_for_token_ids(kind):
     ids = {name: 1 for name in ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")}

@@ -15,6 +15,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
+import sklearn
 import skops.io
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,8 +29,10 @@ from mixsk.encoding import TextEncoder, TextLayout
 TEXTS = ["A great film, a GREAT one", "Boring film!", "", "don't see it"]
 
 # Rows of a part of X are padded to the longest of that part.
-OTHER_WIDTHS = "check_methods_subset_invariance"
-CHECKS = [c for c in estimator_checks_generator(TextEncoder()) if c[1].func.__name__ != OTHER_WIDTHS]
+LEFT_OUT = {"check_methods_subset_invariance"}
+if sklearn.__version__.startswith("1.6."):  # where this check subtracts a mean from whole numbers in place
+    LEFT_OUT.add("check_positive_only_tag_during_fit")
+CHECKS = [c for c in estimator_checks_generator(TextEncoder()) if c[1].func.__name__ not in LEFT_OUT]
 
 
 # Not parametrize_with_checks: that of scikit-learn 1.6 hands pytest a generator, which pytest 9 warns about.
