@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from skorch.callbacks import EarlyStopping
 
 from mixsk import GenLabelClassifier, MixupClassifier
-from mixsk.classifiers import _bagging, _density_choice
+from mixsk.classifiers import _bagging, _density_choice, genlabel
 from mixsk.classifiers._density_choice import best_weight, held_out_posterior, likeliest, sampled
 from mixsk.densities import GM, KDE
 from mixsk.encoding import Layout
@@ -291,3 +291,19 @@ def test_an_open_weight_stands_beside_others_in_a_search_of_densities_of_feature
     theirs = GridSearchCV(clf, grid, cv=2, refit=False).fit(X, y)
     for name in ("split0_test_score", "split1_test_score"):
         np.testing.assert_allclose(ours.cv_results_[name], theirs.cv_results_[name])
+
+
+def test_no_density_is_tried_where_there_are_as_many_numbers_as_rows(monkeypatch):
+    def tried(*arguments):
+        raise AssertionError("a covariance of so many numbers cannot be told from so few rows")
+
+    for name in ("likeliest", "weight_beside"):
+        monkeypatch.setattr(genlabel, name, tried)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(12, 12)), np.arange(12) % 2
+    clf = GenLabelClassifier(n_cv=1, max_epochs=1, random_state=0).fit(X, y)
+    assert clf.gamma_ == 0
+    plain = MixupClassifier(n_cv=1, max_epochs=1, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(clf.predict_proba(X), plain.predict_proba(X))
+    with pytest.raises(AssertionError, match="covariance"):
+        GenLabelClassifier(n_cv=1, max_epochs=1).fit(X[:, :11], y)
