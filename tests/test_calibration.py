@@ -10,27 +10,13 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import log_loss
+from small_fits import CLASSIFIERS
 
-from mixsk import (
-    AdaMixupClassifier,
-    AMPClassifier,
-    GenLabelClassifier,
-    InfiniteMixupClassifier,
-    LaMixClassifier,
-    MixupClassifier,
-)
+from mixsk import GenLabelClassifier, MixupClassifier
 from mixsk.classifiers._calibration import PULL, fit_temperature
 from mixsk.classifiers._holdout import stratified_folds
 from mixsk.model_selection import batched_cross_validate
 
-CLASSIFIERS = [
-    MixupClassifier,
-    GenLabelClassifier,
-    AMPClassifier,
-    InfiniteMixupClassifier,
-    LaMixClassifier,
-    AdaMixupClassifier,
-]
 SMALL = {"hidden": (5,), "max_epochs": 3, "random_state": 0, "n_cv": 1}
 
 
