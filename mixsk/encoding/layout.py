@@ -7,6 +7,7 @@ put a Gaussian on it. `Layout` is the only thing that they need to know about th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -45,6 +46,7 @@ class Layout:
     (4, ((1, 4),))
     """
 
+    reads: ClassVar[str] = "table"  # what a network for such rows reads
     column: np.ndarray
     numeric: np.ndarray
     blocks: tuple[tuple[int, int], ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 # The two codes that are no word of the vocabulary, and the first that is.
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
@@ -35,6 +36,7 @@ class TextLayout:
     'great'
     """
 
+    reads: ClassVar[str] = "text"  # what a network for such rows reads
     n_codes: int
     vocabulary: tuple[str, ...] | None = None
 
