@@ -184,8 +184,8 @@ PARAMETERS += [
     ({"class_weight": {0: 0.0, 1: 0.0, 2: 0.0}}, "> 0 for a class of y"),
 ]
 ILLEGAL_PAIRS = [
-    ({"mix": "columns", "mix_at": "hidden"}, "exchanges columns of the input"),
-    ({"mix": "columns", "mix_at": "any"}, "exchanges columns of the input"),
+    ({"mix": "columns", "mix_at": "hidden"}, "exchanges parts of the input"),
+    ({"mix": "columns", "mix_at": "any"}, "exchanges parts of the input"),
     ({"label": GenLabel(), "mix_at": "last"}, "cannot lie below the site that is mixed"),
     ({"drop_intrusions": True, "mix_at": 1}, "at the input, but mix_at asks for a later stage"),
     ({"module": "linear", "mix_at": "hidden"}, "this module has only its input"),

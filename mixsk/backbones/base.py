@@ -31,10 +31,12 @@ class Backbone(nn.Module):
         Of the input and of each stage's output; None if they cannot be had.
     rows_interact : bool
         Whether a row's logits depend on the other rows of its batch, as with batch normalisation.
-    reads : {"table", "text"}
+    reads : {"table", "text", "image"}
         What its inputs are, which chooses the encoder of `encoder="auto"`.
     input_site : int
         The first site whose features can be mixed: 1 where the inputs are codes, which stage 1 embeds.
+    manifold : int or None
+        How many hidden stages `mix_at="any"` mixes, from the first. None: all.
     stacks : bool
         Whether it has a model axis.
     trained_with : Training
@@ -48,6 +50,7 @@ class Backbone(nn.Module):
     rows_interact = False
     reads = "table"
     input_site = 0
+    manifold: int | None = None
     stacks = True
     trained_with = Training()
 

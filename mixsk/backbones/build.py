@@ -15,11 +15,16 @@ from torch import nn
 
 from mixsk.backbones.base import Backbone, rows_interact
 from mixsk.backbones.bilstm import BiLSTM
+from mixsk.backbones.densenet import DenseNet121
+from mixsk.backbones.lenet import LeNet
 from mixsk.backbones.linear import Linear
 from mixsk.backbones.mlp import MLP
+from mixsk.backbones.preact_resnet import PreActResNet18
+from mixsk.backbones.resnet import ResNet18, ResNet34, ResNet50
 from mixsk.backbones.table import Table
 from mixsk.backbones.textcnn import TextCNN
 from mixsk.backbones.transformer import Transformer
+from mixsk.backbones.wide_resnet import WRN16x8, WRN28x10
 from mixsk.backbones.wrapped import Wrapped
 
 # torch's generator is one for all threads: fits in threads of one process take turns with it.
@@ -32,6 +37,14 @@ BACKBONES: dict[str, type[Backbone]] = {
     "textcnn": TextCNN,
     "bilstm": BiLSTM,
     "transformer": Transformer,
+    "lenet": LeNet,
+    "resnet18": ResNet18,
+    "resnet34": ResNet34,
+    "resnet50": ResNet50,
+    "preact_resnet18": PreActResNet18,
+    "wrn16_8": WRN16x8,
+    "wrn28_10": WRN28x10,
+    "densenet121": DenseNet121,
 }
 
 

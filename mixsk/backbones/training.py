@@ -16,6 +16,8 @@ class Training:
     optimizer : str or torch.optim.Optimizer class
     lr, weight_decay : float
         Of that optimiser: with another, those of `Training()` are usual.
+    options : mapping
+        Further parameters of that optimiser, by name; none with another.
     decay_rows : float or None
         If not None, the weight decay is at most `decay_rows` over the number of training rows: the more rows,
         the less is to be smoothed.
@@ -53,6 +55,7 @@ class Training:
     optimizer: Any = "adam"
     lr: float = 1e-3
     weight_decay: float = 1e-4
+    options: Mapping[str, Any] = field(default_factory=dict)
     decay_rows: float | None = None
     schedule: Any = None
     batch_size: int = 128

@@ -3,7 +3,7 @@
 from importlib import import_module
 
 _WHERE = {
-    "methods": ["METHODS", "TEXT_METHODS", "Method", "load_methods"],
+    "methods": ["IMAGE_METHODS", "METHODS", "TEXT_METHODS", "Method", "load_methods"],
     "protocol": ["Protocol"],
     "results": ["mean_ranks", "read_results", "summarise", "table_means"],
     "status": ["Status", "read_status"],

@@ -1,6 +1,7 @@
 """What runs in a process of its own: the cells of a method on a table, and the loading of a table."""
 
 import json
+import math
 import platform
 import subprocess
 import time
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 
 import mixsk
@@ -26,13 +26,13 @@ from mixsk.bench.scores import score
 from mixsk.bench.store import Run, Table
 from mixsk.bench.suite import read_suite
 from mixsk.datasets import make_moons
-from mixsk.datasets.text import hold_out
+from mixsk.datasets.samples import hold_out
 from mixsk.model_selection._group import split, why_not
 from mixsk.model_selection._outcome import Fold
 from mixsk.model_selection._train import train
 
 OF_THE_LIMIT = 0.8  # what a fit may take of a cell's time; the rest is for what is around it
-DEVELOPMENT = 0.1  # of the training rows of a text
+DEVELOPMENT = 0.1  # of the training rows of texts and images
 
 
 class Rows(NamedTuple):
@@ -73,7 +73,7 @@ def freeze_table(folder, suite, name, options):
     classes, codes = np.unique(np.asarray(y).astype(str), return_inverse=True)
     table = Table(X, codes.astype(np.int64), classes.tolist(), official)
     Run(folder).freeze(name, table)
-    info = {"rows": X.shape[0], "columns": 1 if X.ndim == 1 else X.shape[1], "classes": len(classes)}
+    info = {"rows": X.shape[0], "columns": math.prod(X.shape[1:]), "classes": len(classes)}
     if caught:
         info["warnings"] = list(dict.fromkeys(str(one.message) for one in caught))
     return info | {
@@ -87,7 +87,7 @@ def _check(X, y):
         raise ValueError("there is no column beside the target.")
     if len(set(np.asarray(y).astype(str))) < 2:
         raise ValueError(f"all {len(y)} rows have the same class, there is nothing to learn.")
-    values = X.isna().to_numpy() if hasattr(X, "isna") else np.isnan(np.asarray(X, dtype=float))
+    values = X.isna().to_numpy() if hasattr(X, "isna") else np.isnan(X)
     if values.all():
         raise ValueError("no column has a value in any row.")
 
@@ -148,12 +148,12 @@ def run_cells(folder, table, method, cells, time_limit=None):
 
 
 def _cut(data, estimator, seed, train_rows, test_rows, dev_rows=None):
-    """Rows for an estimator: of a text with some for development, if its `fit` takes such.
+    """Rows for an estimator: of texts and images with some for development, if its `fit` takes such.
 
     Without official ones those are a share of the training rows of each class, which depend on the seed.
     """
-    is_text = isinstance(data.X, pd.Series)
-    if not is_text or "X_val" not in signature(estimator.fit).parameters:
+    is_table = data.X.ndim == 2
+    if is_table or "X_val" not in signature(estimator.fit).parameters:
         return Rows(train_rows, test_rows, None)
     if dev_rows is None:
         kept, held = hold_out(data.y[train_rows], DEVELOPMENT, random_state=seed)

@@ -10,7 +10,7 @@ from pathlib import Path
 from sklearn.base import is_classifier
 from sklearn.model_selection import ParameterGrid
 
-from mixsk.bench.methods import METHODS, TEXT_METHODS, Method
+from mixsk.bench.methods import Method, all_methods
 
 
 def methods_of_file(path):
@@ -22,7 +22,7 @@ def methods_of_file(path):
             f"{path} defines {got}, and should define a dict of names to classifiers, such as "
             'METHODS = {"forest": RandomForestClassifier()}.'
         )
-    taken = {name.casefold() for name in [*METHODS, *TEXT_METHODS]}
+    taken = {name.casefold() for name in all_methods()}
     methods = {}
     for name, value in found.items():
         where = f"{path}, METHODS[{name!r}]"

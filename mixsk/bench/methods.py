@@ -26,6 +26,7 @@ from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from mixsk import GenerativeClassifier
 from mixsk.bench.names import check_known
@@ -55,7 +56,7 @@ class Method:
         marked. The classifiers of mixsk bring their own.
     hidden_only : bool, default=False
         Whether it needs a network with a hidden stage.
-    reads : {"table", "text"} or None, default=None
+    reads : {"table", "text", "image"} or None, default=None
         What it is for; None: whatever it is given.
     source : str, default=""
         What `load_methods` finds it by: its name, or the absolute path of its file.
@@ -286,7 +287,42 @@ TEXT_METHODS = {
 }
 TEXT_METHODS = {name: replace(method, reads="text") for name, method in TEXT_METHODS.items()}
 
-# Unless methods are named: one of a kind, so that `make bench` stays short. For texts all of them.
+
+def pixels(X):
+    """Images of bytes as rows of numbers from 0 to 1, for what reads tables."""
+    return np.asarray(X, np.float32).reshape(len(X), -1) / 255
+
+
+IMAGE = {"module": "lenet"}  # enough for grey images of 28 x 28; for others --module names a larger network
+IMAGE_LINEAR, PUZZLE = IMAGE | LINEAR, IMAGE | {"mix": "puzzle"}
+EQUAL = {"class_prior": "uniform"}  # as in its paper, whose test rows are balanced
+
+IMAGE_METHODS = {
+    "image-vanilla": Method("mixsk.MixupClassifier", IMAGE | {"mix": None}),
+    "image-mixup": Method("mixsk.MixupClassifier", IMAGE_LINEAR),
+    "cutmix": Method("mixsk.MixupClassifier", IMAGE | {"mix": "cutmix", "mix_prob": 0.5}),  # as for CIFAR
+    "puzzle": Method("mixsk.MixupClassifier", PUZZLE),
+    "image-manifold": Method("mixsk.MixupClassifier", IMAGE_LINEAR | {"mix_at": "any"}),
+    "image-regmixup": Method("mixsk.MixupClassifier", IMAGE_LINEAR | {"clean_weight": 1, "alpha": 20}),
+    "image-remix": Method("mixsk.MixupClassifier", IMAGE_LINEAR | {"label": "remix"}),
+    "image-adamixup": Method("mixsk.AdaMixupClassifier", IMAGE),
+    "image-genlabel-online": Method(
+        GENLABEL, IMAGE_LINEAR | {"density_at": "last", "density_schedule": "online"}
+    ),
+    "ic-mixup": Method(INFINITE, IMAGE | EQUAL),
+    "ic-regmixup": Method(INFINITE, IMAGE | EQUAL | {"clean_weight": 1, "alpha": 20}),
+    "ic-remix": Method(INFINITE, IMAGE | EQUAL | {"label": "remix"}),
+    "image-lamix": Method("mixsk.LaMixClassifier", IMAGE),
+    "lamix-puzzle": Method("mixsk.LaMixClassifier", PUZZLE | {"local_share": 1}),  # as in the paper's tables
+    "image-amp": Method("mixsk.AMPClassifier", IMAGE),
+    # Known to everybody, as above.
+    "logreg-pixels": Method(make_pipeline(FunctionTransformer(pixels), LogisticRegression(max_iter=1000))),
+}
+IMAGE_METHODS = {name: replace(method, reads="image") for name, method in IMAGE_METHODS.items()}
+
+METHODS_FOR = {"table": METHODS, "text": TEXT_METHODS, "image": IMAGE_METHODS}
+
+# Unless methods are named: one of a kind, so that `make bench` stays short. For texts and images all of them.
 DEFAULT = [
     *("vanilla", "mixup", "manifold", "columns", "regmixup", "remix", "genlabel-gm"),
     *("infinite", "amp", "lamix", "adamixup", "generative", "logreg", "boosting"),
@@ -299,9 +335,9 @@ def load_methods(source, reads="table"):
     Parameters
     ----------
     source : str or Path
-        Names of `METHODS` and `TEXT_METHODS`, "all" for all of one of them, and paths of Python files (`.py`)
-        that define METHODS of their own, separated by commas.
-    reads : {"table", "text"}, default="table"
+        Names of `METHODS`, `TEXT_METHODS` and `IMAGE_METHODS`, "all" for all of one of them, and paths of
+        Python files (`.py`) that define METHODS of their own, separated by commas.
+    reads : {"table", "text", "image"}, default="table"
         Which of them "all" are, and which an error offers.
 
     Returns
@@ -329,7 +365,7 @@ def load_methods(source, reads="table"):
     if not parts:
         raise ValueError(
             f"no method in {str(source)!r}: give at least one name, 'all' or the path of a .py file, "
-            f"separated by commas. Known: {', '.join(_for_all(reads))}."
+            f"separated by commas. Known: {', '.join(METHODS_FOR[reads])}."
         )
     methods = {}
     for part in parts:
@@ -348,14 +384,15 @@ def _found(part, reads):
         from mixsk.bench.custom import methods_of_file  # which builds on this module
 
         return methods_of_file(part)
-    known, usual = METHODS | TEXT_METHODS, _for_all(reads)
+    known, usual = all_methods(), METHODS_FOR[reads]
     if part not in known and part != "all":
         check_known("method", part, list(usual))  # which raises, and names those that can be meant
     return {name: replace(known[name], source=name) for name in (usual if part == "all" else [part])}
 
 
-def _for_all(reads):
-    return TEXT_METHODS if reads == "text" else METHODS
+def all_methods():
+    """Return {name: method} of all there are, whatever they read."""
+    return {name: method for methods in METHODS_FOR.values() for name, method in methods.items()}
 
 
 def _without_effect(estimator):

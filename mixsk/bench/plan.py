@@ -59,8 +59,8 @@ def splits_of(settings, table):
         if not settings["tables"][table]["official"]:
             raise ValueError(
                 f"table {table} has no official splits, which protocol {protocol['name']} needs: name an "
-                "OpenML task (`openml_task = ...`) or a text (`text = ...`) in the suite, or use the "
-                "protocol cv or holdout."
+                "OpenML task (`openml_task = ...`), a text (`text = ...`) or images (`image = ...`) in the "
+                "suite, or use the protocol cv or holdout."
             )
         return settings["tables"][table]["official"]
     folds = protocol["folds"] if protocol["name"] == "cv" else 1

@@ -19,9 +19,9 @@ class Protocol:
     ----------
     name : {"cv", "holdout", "official", "openml", "paper"}, default="cv"
         "cv": stratified k-fold cross-validation, repeated. "holdout": one stratified split into training and
-        test rows, repeated. "official": the splits that a table brings, an OpenML task or a text; "openml"
-        is another name for it. "paper": one holdout, on whose training rows the parameters are chosen by
-        5-fold cross-validation, as in the GenLabel paper (section 6).
+        test rows, repeated. "official": the splits that a table brings, an OpenML task, a text or images;
+        "openml" is another name for it. "paper": one holdout, on whose training rows the parameters are
+        chosen by 5-fold cross-validation, as in the GenLabel paper (section 6).
     folds : int, default=5
         Of "cv": at least 2.
     repeats : int, default=1
@@ -77,8 +77,8 @@ class Protocol:
             if not official:
                 raise ValueError(
                     f"protocol {self.name} needs the official splits of an OpenML task (`openml_task = ...` "
-                    "in the suite) or a text (`text = ...`), which this table has not; use the protocol cv "
-                    "or holdout."
+                    "in the suite), a text (`text = ...`) or images (`image = ...`), which this table has "
+                    "not; use the protocol cv or holdout."
                 )
             return official
         if self.name == "cv":

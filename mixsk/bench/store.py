@@ -62,8 +62,8 @@ class Table:
 
     Attributes
     ----------
-    X : DataFrame or ndarray of shape (n, d), or Series of shape (n,)
-        A Series is of texts.
+    X : DataFrame or ndarray of shape (n, d), Series of shape (n,), or ndarray of shape (n, h, w[, c])
+        A Series is of texts, an array of more than two axes of images.
     y : ndarray of shape (n,), int64
         Codes of the classes.
     classes : list of str
@@ -78,9 +78,13 @@ class Table:
 
     def fingerprint(self):
         """Hexadecimal digits that another table would not have."""
-        frame = self.X if isinstance(self.X, pd.DataFrame) else pd.DataFrame(self.X)
-        digest = hashlib.sha256(repr([*map(str, frame.columns), self.classes]).encode())
-        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+        if self.X.ndim > 2:
+            digest = hashlib.sha256(repr([self.X.shape, str(self.X.dtype), self.classes]).encode())
+            digest.update(np.ascontiguousarray(self.X))
+        else:
+            frame = self.X if isinstance(self.X, pd.DataFrame) else pd.DataFrame(self.X)
+            digest = hashlib.sha256(repr([*map(str, frame.columns), self.classes]).encode())
+            digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
         digest.update(self.y.tobytes())
         for key, parts in sorted((self.splits or {}).items()):
             digest.update(repr(key).encode() + b"".join(np.asarray(rows).tobytes() for rows in parts))

@@ -28,7 +28,12 @@
     share = 0.03                # of the training rows of each class (default: 1, all)
     draws = 10                  # of such a share, and of folds: so many repeats (default: 1)
 
-A suite has texts or tables, not both: the methods are others.
+    [tables.mnist-tail]
+    image = "mnist"             # a set of mixsk.datasets.load_images, with its official split
+    imbalance = 0.01            # of the training rows, as of mixsk.datasets.long_tail (default: 1, all)
+    draws = 3                   # of those; `share` as of texts, as `imbalance` is theirs, too
+
+A suite has tables, texts or images, not a mixture: the methods are others.
 """
 
 import re
@@ -42,16 +47,24 @@ from inspect import signature
 from pathlib import Path
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from mixsk import datasets
 from mixsk.bench.names import check_known
+from mixsk.datasets._image_files import IMAGES
 from mixsk.datasets._text_files import TEXTS
 from mixsk.datasets.builtin import BUILTIN_TABLES
 from mixsk.datasets.openml import check_id
+from mixsk.datasets.samples import official_or_folds, thin
 
 SUITE_FOLDER = files("mixsk.bench") / "suites"
-SOURCES = ["sklearn", "toy", "openml", "openml_task", "file", "text"]
-LEAST = {"draws": 1, "folds": 2}  # keys of a text that are whole numbers, and their smallest values
+# What comes with a split: by its key, the function that loads it, the names of such, and the keys beside.
+WITH_SPLIT = {
+    "text": (datasets.load_text, TEXTS, ["imbalance", "share", "draws", "folds"]),
+    "image": (datasets.load_images, IMAGES, ["imbalance", "share", "draws"]),
+}
+SOURCES = ["sklearn", "toy", "openml", "openml_task", "file", *WITH_SPLIT]
+LEAST = {"draws": 1, "folds": 2}  # keys that are whole numbers, and their smallest values
 TOYS = [name for name in datasets.__all__ if name.startswith("make_")]
 
 
@@ -69,8 +82,8 @@ class Suite:
         For the tables that have official splits, a function without arguments that returns them, as
         `mixsk.datasets.load_openml_task` does: a dict of (repeat, fold) to (train, test), or to (train, test,
         dev) with rows for development.
-    texts : list of str, default=[]
-        The tables that are texts: all or none.
+    reads : {"table", "text", "image"}, default="table"
+        What its tables are, and a method for it has to read.
     dataset_ids, task_ids : list of int, default=[]
         The OpenML datasets and tasks among the tables, for `mixsk.datasets.openml.fetch`.
     source : str, default=""
@@ -84,17 +97,12 @@ class Suite:
     name: str
     tables: dict
     splits: dict = field(default_factory=dict)
-    texts: list = field(default_factory=list)
+    reads: str = "table"
     dataset_ids: list = field(default_factory=list)
     task_ids: list = field(default_factory=list)
     source: str = ""
     digest: str = ""
     options: dict = field(default_factory=dict)
-
-    @property
-    def reads(self):
-        """What a method for it has to read: "table" or "text"."""
-        return "text" if self.texts else "table"
 
 
 def suite_names():
@@ -116,7 +124,7 @@ def read_suite(name, *, cache_dir=None, offline=False, parity=False, data_home=N
     offline, parity : bool, default=False
         For the tables of OpenML, as of `mixsk.datasets.load_openml`.
     data_home : str, Path or None, default=None
-        For texts, as of `mixsk.datasets.load_text`.
+        For texts and images, as of `mixsk.datasets.load_text` and `load_images`.
 
     Returns
     -------
@@ -153,15 +161,17 @@ def read_suite(name, *, cache_dir=None, offline=False, parity=False, data_home=N
         "parity": parity,
         "data_home": None if data_home is None else str(data_home),
     }
-    suite = Suite(
-        path.name.removesuffix(".toml"),
-        {},
-        source=str(source),
-        digest=sha256(text.encode()).hexdigest()[:16],
-        options=options,
-    )
     try:
-        for table, entry in _entries(content).items():
+        entries = _entries(content)
+        suite = Suite(
+            path.name.removesuffix(".toml"),
+            {},
+            reads=_reads(next(iter(entries.values()))),
+            source=str(source),
+            digest=sha256(text.encode()).hexdigest()[:16],
+            options=options,
+        )
+        for table, entry in entries.items():
             with _at(table):
                 _add(suite, table, entry, path.parent)
     except _MistakeError as mistake:
@@ -221,6 +231,11 @@ def _entries(content):
     return listed | tables
 
 
+def _reads(entry):
+    """What a table is: a "table", a "text" or an "image"."""
+    return next((key for key in WITH_SPLIT if isinstance(entry, dict) and key in entry), "table")
+
+
 def _add(suite, table, entry, folder):
     """Add to the suite the table that `entry` describes."""
     params = dict(entry) if isinstance(entry, dict) else {}
@@ -236,15 +251,15 @@ def _add(suite, table, entry, folder):
     for key in params:
         with _at(key=key):
             check_known("key", key, known)
-            if source == "text":
+            if source in WITH_SPLIT:
                 _check_number(key, params[key])
     if source == "file" and "target" not in params:
         raise ValueError("`target = ...` is missing, the column to predict.")
-    if suite.tables and (source == "text") != (suite.reads == "text"):
-        raise ValueError("a suite has texts or tables, not both: the methods are others. Make two of it.")
-    if source == "text":
-        suite.texts.append(table)
-        suite.splits[table] = partial(_text_splits, value, suite.options["data_home"], **params)
+    if (reads := _reads(entry)) != suite.reads:
+        both = " or ".join(f"{kind}s" for kind in sorted([reads, suite.reads], reverse=True))
+        raise ValueError(f"a suite has {both}, not both: the methods are others. Make two of it.")
+    if source in WITH_SPLIT:
+        suite.splits[table] = partial(_splits, *load.args, **params)
         params = {}
     suite.tables[table] = partial(load, **params)
 
@@ -261,9 +276,9 @@ def _loader(suite, table, source, value, folder):
         if not isinstance(value, str) or not (folder / value).is_file():
             raise ValueError(f"there is no file {value!r} in {folder.absolute()}.")
         return partial(datasets.load_file, folder / value), ["target"]
-    if source == "text":
-        check_known("text", value, list(TEXTS))
-        return partial(_text, value, suite.options["data_home"]), ["share", *LEAST]
+    if source in WITH_SPLIT:
+        load, known, keys = WITH_SPLIT[source]
+        return partial(_rows, load, check_known(source, value, list(known)), suite.options["data_home"]), keys
     if source == "openml":
         suite.dataset_ids.append(check_id(value))
         return (lambda: datasets.load_openml(value, **openml)[:2]), []
@@ -273,23 +288,25 @@ def _loader(suite, table, source, value, folder):
 
 
 def _check_number(key, value):
-    if key == "share":
-        datasets.take_share([0], value)  # or its error
-    elif isinstance(value, bool) or not isinstance(value, int) or value < LEAST[key]:
-        raise ValueError(f"`{key}` is a whole number of {LEAST[key]} or more, got {value!r}.")
+    if key in LEAST:
+        if isinstance(value, bool) or not isinstance(value, int) or value < LEAST[key]:
+            raise ValueError(f"`{key}` is a whole number of {LEAST[key]} or more, got {value!r}.")
+    else:
+        {"share": datasets.take_share, "imbalance": datasets.long_tail}[key]([0], value)  # or its error
 
 
-def _text(name, data_home):
-    text = datasets.load_text(name, data_home=data_home)
-    return text.data, np.array(text.target_names)[text.target]
+def _rows(load, name, data_home):
+    found = load(name, data_home=data_home)
+    return found.data, np.array(found.target_names)[found.target]
 
 
-def _text_splits(name, data_home, *, share=1, draws=1, folds=10):
+def _splits(load, name, data_home, *, imbalance=1, share=1, draws=1, folds=10):
     """Splits by draw and fold, with rows for development if those are official; else cells hold some out."""
-    text = datasets.load_text(name, data_home=data_home)
-    cut = partial(datasets.text_splits, text.target, text.subsets, n_folds=folds, share=share, dev_size=0)
-    return {
-        (draw, fold): (train, test, dev) if len(dev) else (train, test)
-        for draw in range(draws)
-        for fold, (train, dev, test) in enumerate(cut(random_state=draw))
-    }
+    found, splits = load(name, data_home=data_home), {}
+    for draw in range(draws):
+        rng = check_random_state(draw)
+        cuts = official_or_folds(found.target, found.subsets, folds, rng)
+        for fold, (train, test, dev) in enumerate(cuts):
+            train = train[thin(found.target[train], imbalance, share, rng)]
+            splits[draw, fold] = (train, test) if dev is None else (train, test, dev)
+    return splits

@@ -12,7 +12,7 @@ import torch
 
 from mixsk.backbones import stacks
 from mixsk.classifiers._holdout import Fold, silent, stratified_folds
-from mixsk.classifiers._prepare import DRAWS, FOLD_SEEDS, ORDER
+from mixsk.classifiers._prepare import AUGMENT, DRAWS, FOLD_SEEDS, ORDER
 from mixsk.classifiers._settings import is_auto, usual
 from mixsk.engine import MixNet, Part, TrainingBatches, mean_logits
 from mixsk.engine.stack import Source, StackedBatches, know
@@ -182,9 +182,9 @@ class Bagging:
 
         Of each network where they have rows of their own, else of all of them together.
         """
-        order, draws = (
+        order, draws, augments = (
             [np.random.default_rng(stream) for stream in self._streams(kind)]  # type: ignore[attr-defined]
-            for kind in (ORDER, DRAWS)
+            for kind in (ORDER, DRAWS, AUGMENT)
         )
         first = self._steps  # type: ignore[attr-defined]
         if isinstance(train, Folded):
@@ -195,7 +195,7 @@ class Bagging:
                 for part, recipe, rows, numbers in zip(parts, known, order, draws, strict=True)
             ]
         else:
-            found = [TrainingBatches(train, *recipes, batch_size, order, draws, first)]
+            found = [TrainingBatches(train, *recipes, batch_size, order, draws, first, augments=augments)]
         if self.mix_off:  # type: ignore[attr-defined]
             until = first + round((1 - self.mix_off) * epochs) * len(found[0])  # type: ignore[attr-defined]
             for recipe in recipes:

@@ -6,6 +6,7 @@ fails 22 of scikit-learn's checks. No maths here: that is in `mixsk.rules`.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -33,9 +34,8 @@ from mixsk.classifiers._data import check_labels, encode_labels
 from mixsk.classifiers._network import _prefixed, make_backbone, make_net, pick_device
 from mixsk.classifiers._params import ParamsMixin
 from mixsk.classifiers._prepare import DROPOUT, WEIGHTS, Preparation
-from mixsk.classifiers._settings import input_site, is_auto, settled, structure, usual
+from mixsk.classifiers._settings import input_site, is_auto, settled, stages_mixed, structure, usual
 from mixsk.classifiers._trial import try_recipe
-from mixsk.encoding import TextLayout
 from mixsk.engine import MixNet, Part, mean_logits
 from mixsk.rules import Rows, Spec, State, mixing_sites
 
@@ -120,9 +120,11 @@ class MixClassifier(
         ----------
         X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
             Numbers, booleans, strings or categories; missing values are allowed. For a network of text a
-            list, array or Series of n_samples strings, a DataFrame of one such column, or codes of words.
+            list, array or Series of n_samples strings, a DataFrame of one such column, or codes of words. For
+            a network of images an array of shape (n, H, W), (n, H, W, C) or (n, C, H, W), rows of pixels with
+            `encoder=ImageEncoder(shape=...)`, or a `torch.utils.data.Dataset`.
         y : array-like of shape (n_samples,)
-            Class labels of any type.
+            Class labels of any type. None: those of a Dataset whose items are (image, label).
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0; a row of weight 0 is left out.
         X_val, y_val : array-like, default=None
@@ -298,7 +300,11 @@ class MixClassifier(
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        text, table = self._reads_text(), self.encoder == "auto" and not self._reads_text()
+        kind = self._kind()
+        text, table, image = kind == "text", kind == "table" and self.encoder == "auto", kind == "image"
+        tags.input_tags.three_d_array = image
+        # Rows of pixels are images for an encoder that knows their shape.
+        tags.input_tags.two_d_array = not image or getattr(self.encoder, "shape", None) is not None
         tags.input_tags.string = text
         tags.input_tags.positive_only = text  # codes of words
         tags.input_tags.allow_nan = table
@@ -327,14 +333,14 @@ class MixClassifier(
             except ValueError:  # trained on a GPU, loaded where there is none
                 device = torch.device("cpu")
             fitted = type(self)(**self._fitted_params)  # set_params may have changed this estimator's own
-            of_codes = isinstance(getattr(self.encoder_, "layout_", None), TextLayout)
-            inputs = torch.int64 if of_codes else self._dtype
-            example = torch.ones(2, self._width, dtype=inputs, device=device)
+            fitted.encoder_ = self.encoder_
+            inputs = torch.int64 if self._encoded_kind() == "text" else self._dtype
+            example = torch.ones(2, *self._shape, dtype=inputs, device=device)
             n_classes, seeds = len(self.classes_), [0] * (self._n_folds * fitted.n_members)
             fitted._structure = self._structure
             backbone = make_backbone(fitted, example, self._dtype, n_classes, seeds)
             training = settled(fitted, None)
-            self.net_ = make_net(fitted, training, backbone, self._width, n_classes, seeds).initialize()
+            self.net_ = make_net(fitted, training, backbone, self._n_inputs, n_classes, seeds).initialize()
             for module, values in ((backbone, weights), (self.net_.criterion_.aux, aux)):
                 module.load_state_dict({name: torch.as_tensor(value) for name, value in values.items()})
 
@@ -422,11 +428,17 @@ class MixClassifier(
     def _new_net(self, rows: Rows, training: Training, keep_weights: bool) -> MixNet:
         """A net whose recipe is not bound yet, with new weights or those of `net_`."""
         seeds, aux_seeds = self._seeds()
-        self._width = rows.X.shape[1]
+        self._shape = tuple(rows.X.shape[1:])
         if keep_weights:
             return self._remade_net(training, aux_seeds)
-        backbone = make_backbone(self, rows.X[:2], rows.dtype, rows.n_classes, seeds)
-        return make_net(self, training, backbone, self._width, rows.n_classes, aux_seeds)
+        example = rows.at(torch.arange(min(2, len(rows.y)), device=rows.device))
+        backbone = make_backbone(self, example, rows.dtype, rows.n_classes, seeds)
+        return make_net(self, training, backbone, self._n_inputs, rows.n_classes, aux_seeds)
+
+    @property
+    def _n_inputs(self) -> int:
+        """Numbers in a row as the network sees it."""
+        return math.prod(self._shape)
 
     def _seeds(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Of the network's weights, and of those of the recipe's own networks; one for each network."""
@@ -438,7 +450,7 @@ class MixClassifier(
         """A net with another recipe around the weights of `net_`."""
         old = self.net_
         n_classes, aux = len(self.classes_), old.criterion_.aux
-        return make_net(self, training, old.module_, self._width, n_classes, aux_seeds, aux)
+        return make_net(self, training, old.module_, self._n_inputs, n_classes, aux_seeds, aux)
 
     def _extend(self, part: Part, state: State) -> None:
         """Let the recipe of `net_` learn from more rows, trained at a steady rate."""
@@ -526,9 +538,14 @@ class MixClassifier(
         """The recipe's structure and numbers."""
         return Spec(
             mix=self._mix(),
-            sites=(0,) if self.mix is None else mixing_sites(self.mix_at, n_stages, input_site(self.module)),
+            sites=(0,)
+            if self.mix is None
+            else mixing_sites(
+                self.mix_at, n_stages, input_site(self.module), stages_mixed(self.module, n_stages)
+            ),
             n_stages=n_stages,
             input_site=input_site(self.module),
+            reads=self._encoded_kind() if hasattr(self, "encoder_") else self._reads(),
             lam_per=self._lam_per(),
             pair=self.pair,
             label=self._label() if self.mix is not None else "linear",

@@ -48,8 +48,8 @@ def make_backbone(
     Parameters
     ----------
     estimator : classifier
-    example : Tensor of shape (n, F)
-        A few encoded rows, to learn the width from and to try a user's module with.
+    example : Tensor of shape (n, F), or (n, C, H, W)
+        A few rows as the network sees them, to learn the width from and to try a user's module with.
     dtype : torch.dtype
         Of the weights.
     n_classes : int
@@ -65,6 +65,8 @@ def make_backbone(
     if not isinstance(estimator.module, str):
         with seeded(seeds[0]):  # lazy layers get their weights now
             try_module(backbone, example, n_classes)
+            if backbone.widths is None and hasattr(backbone, "measure"):
+                backbone.measure(example)
         if next(backbone.parameters(), None) is None:
             raise ValueError(f"module={estimator.module!r} has no parameters, so nothing can be trained.")
     return backbone
@@ -94,7 +96,7 @@ def make_net(
         Networks of an earlier recipe, whose weights go on.
     """
     recipe = Recipe(estimator._spec(backbone.n_stages))
-    recipe.attach(Sizes(n_inputs, backbone.widths, n_classes, backbone.n_models), seeds)
+    recipe.attach(Sizes(n_inputs, backbone.widths, n_classes, backbone.n_models, recipe.spec.reads), seeds)
     some = next(backbone.parameters())
     recipe.to(some.device, some.dtype)
     if aux is not None and _go_on(aux.state_dict(), recipe.aux.state_dict()):

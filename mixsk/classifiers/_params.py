@@ -264,9 +264,14 @@ NO_EFFECT: list[tuple[set[str], Callable[[Any], bool], str]] = [
         "a density_schedule other than 'online'",
     ),
     (
-        {"density", "max_density_rows"},
+        {"max_density_rows"},
         lambda self: getattr(self, "density_schedule", None) == "online",
         "density_schedule='online', which describes features by Gaussians",
+    ),
+    (
+        {"density"},
+        lambda self: getattr(self, "density_schedule", None) == "online" and not _same(self.density, "gm"),
+        "density_schedule='online', which describes features by Gaussians, density='gm'",
     ),
     (
         {"gamma", "top_k", "class_prior"},

@@ -11,7 +11,9 @@ from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing, check_array, check_random_state
 from sklearn.utils.validation import _num_samples
+from torch.utils.data import Dataset
 
+from mixsk.backbones import Backbone
 from mixsk.classifiers._data import (
     check_labels,
     check_lengths,
@@ -23,20 +25,25 @@ from mixsk.classifiers._data import (
 from mixsk.classifiers._settings import reads, usual
 from mixsk.classifiers._table import ENCODERS, OF_INPUTS
 from mixsk.encoding import (
+    DatasetImages,
+    ImageEncoder,
     Layout,
     PassthroughEncoder,
     TextEncoder,
-    TextLayout,
+    check_image_type,
     check_table_type,
     check_text_type,
+    open_images,
 )
 from mixsk.engine import Part
-from mixsk.rules import Rows, State
+from mixsk.rules import INPUTS, Rows, State
 
 # Streams of random numbers, each with its own seed.
-WEIGHTS, ORDER, DRAWS, DROPOUT, SPLIT, CHOICE, FOLD_SEEDS = range(7)
+WEIGHTS, ORDER, DRAWS, DROPOUT, SPLIT, CHOICE, FOLD_SEEDS, AUGMENT = range(8)
 
 OUR_ENCODERS = {*ENCODERS.values(), *OF_INPUTS.values()}  # what they give needs no check
+TEXT_MODULES = "'textcnn', 'bilstm' or 'transformer'"
+IMAGE_MODULES = "'lenet', 'resnet18' or another of images"
 
 
 class Preparation:
@@ -59,8 +66,11 @@ class Preparation:
     ) -> tuple[Any, np.ndarray, np.ndarray | None]:
         """X, labels and weights of the rows that have weight; weights in units of their first mean."""
         owner = type(self).__name__
-        if not self._reads_text():
+        kind = self._kind(X)
+        if kind == "table":
             check_table_type(X)
+        elif kind == "image":
+            X, y = self._open_images(X, y)
         elif not issparse(X):
             check_text_type(X)
         y = check_labels(y, owner)
@@ -68,7 +78,7 @@ class Preparation:
         w = check_weights(sample_weight, X, owner)
         if w is not None and not w.all():
             kept = np.flatnonzero(w)
-            X = _safe_indexing(X.tocsr() if issparse(X) else X, kept)
+            X = X.subset(kept) if isinstance(X, DatasetImages) else _safe_indexing(_sliceable(X), kept)
             y, w = y[kept], w[kept]
         if first:
             self._weight_unit = 1.0 if w is None else float(w.mean())
@@ -122,39 +132,63 @@ class Preparation:
         keys = [(self._calls, kind, *((member,) if member else ())) for member in range(self._n_models)]
         return [np.random.SeedSequence(self._seed, spawn_key=key) for key in keys]
 
-    def _reads_text(self) -> bool:
-        """Whether X is text, or codes of words."""
-        if isinstance(self.encoder, str):
-            return self.encoder == "auto" and self._reads() == "text"
-        return isinstance(self.encoder, TextEncoder)
+    def _kind(self, X: Any = None) -> str:
+        """What X is to be: "table", "text" or "image"; a network of the user's own sees images as such."""
+        if not isinstance(self.encoder, str):
+            return next((kind for kind, cls in OF_INPUTS.items() if isinstance(self.encoder, cls)), "table")
+        if self.encoder != "auto":
+            return "table"
+        kind = self._reads()
+        return "image" if kind == "table" and self._open_minded() and is_image(X) else kind
 
     def _reads(self) -> str:
-        """What "auto" encodes: "table" or "text"."""
+        """What the network reads, and so what "auto" encodes: "table", "text" or "image"."""
         return reads(self.module)
 
-    def _named_encoder(self) -> Any:
+    def _open_minded(self) -> bool:
+        """Whether the network is one of the user's that does not say what it reads."""
+        module = getattr(self, "module", "")
+        own = not isinstance(module, str)
+        return own and not (
+            isinstance(module, Backbone) or (isinstance(module, type) and issubclass(module, Backbone))
+        )
+
+    def _named_encoder(self, kind: str) -> Any:
         """The encoder that `encoder="auto"` or another name stands for."""
-        return self._own_encoder(self._reads()) if self.encoder == "auto" else ENCODERS[self.encoder]()
+        return self._own_encoder(kind) if self.encoder == "auto" else ENCODERS[self.encoder]()
 
     def _own_encoder(self, kind: str) -> Any:
-        """The encoder of inputs that are "table" or "text"."""
+        """The encoder of inputs that are "table", "text" or "image"."""
         name = getattr(self, "module__name_or_path", None)  # a pretrained network knows words of its own
         return OF_INPUTS[kind](**({"tokenizer": name} if kind == "text" and name is not None else {}))
 
-    def _check_codes(self, codes: bool) -> None:
-        """Raise ValueError if codes of words are to meet what reads numbers, or the other way round."""
-        module = getattr(self, "module", type(self).__name__)
-        if self._reads() == "text" and not codes:
+    def _open_images(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """Images and labels; a data set may hold both."""
+        check_image_type(X)
+        if isinstance(X, Dataset):
+            known = isinstance(self.encoder, ImageEncoder)
+            own = {name: getattr(self.encoder, name) for name in ("channels", "n_workers") if known}
+            X, _ = open_images(X, **own)
+        if isinstance(X, DatasetImages) and y is None:
+            y = X.labels
+        return X, y
+
+    def _check_kind(self, kind: str) -> None:
+        """Raise ValueError if the encoder gives something else than the network reads."""
+        module, own = getattr(self, "module", type(self).__name__), self._reads()
+        if own not in (kind, "table"):
             raise ValueError(
-                f"module={module!r} reads codes of words, which encoder={self.encoder!r} does not give. Use "
-                "encoder='auto', or a mixsk.encoding.TextEncoder."
+                f"module={module!r} reads {INPUTS[own]}, which encoder={self.encoder!r} does not give. Use "
+                f"encoder='auto', or a mixsk.encoding.{OF_INPUTS[own].__name__}."
             )
-        unmixed = not isinstance(module, str) and self.mix is None  # a network that looks codes up itself
-        if codes and self._reads() != "text" and not unmixed:
-            raise ValueError(
-                f"encoder={self.encoder!r} gives codes of words, and {module!r} does arithmetic with its "
-                "inputs. Use module='textcnn', 'bilstm' or 'transformer', or encoder='auto'."
-            )
+        # A network of the user's own may read images, or look codes up itself: what is not mixed.
+        if own == kind or (self._open_minded() and (kind == "image" or self.mix is None)):
+            return
+        raise ValueError(
+            f"encoder={self.encoder!r} gives {INPUTS[kind]}, and {module!r} "
+            + ("does arithmetic with its inputs. " if kind == "text" else "reads tables. ")
+            + f"Use module={ {'text': TEXT_MODULES, 'image': IMAGE_MODULES}[kind] }, or encoder='auto'."
+        )
 
     def _check_tokens(self) -> None:
         """Raise ValueError if a pretrained network is to meet codes that its own tokeniser did not make."""
@@ -169,9 +203,10 @@ class Preparation:
     def _encode(self, X: Any, y: np.ndarray | None = None) -> np.ndarray:
         """Encoded rows; labels y mean that the encoder is fitted first."""
         if y is not None:
-            if isinstance(self.encoder, str):
-                self._check_codes(self._reads_text())
-            self.encoder_ = self._named_encoder() if isinstance(self.encoder, str) else clone(self.encoder)
+            named = isinstance(self.encoder, str)
+            if named:
+                self._check_kind(self._kind(X))
+            self.encoder_ = self._named_encoder(self._kind(X)) if named else clone(self.encoder)
             whole = hasattr(self.encoder_, "fit_transform")
             encoded = self.encoder_.fit_transform(X, y) if whole else self.encoder_.fit(X, y).transform(X)
             for name in ("n_features_in_", "feature_names_in_"):
@@ -181,12 +216,14 @@ class Preparation:
                     delattr(self, name)
         else:
             encoded = self.encoder_.transform(X)
-        codes = isinstance(getattr(self.encoder_, "layout_", None), TextLayout)
+        kind = self._encoded_kind()
         if y is not None:
-            self._check_codes(codes)
+            self._check_kind(kind)
             self._check_tokens()
+        if kind == "image":
+            return encoded
         if type(self.encoder_) not in OUR_ENCODERS:
-            dtype = np.int64 if codes else [np.float32, np.float64]
+            dtype = np.int64 if kind == "text" else [np.float32, np.float64]
             encoded = check_array(encoded, dtype=dtype, input_name="the encoder's output")
             if len(encoded) != _num_samples(X):
                 raise ValueError(
@@ -195,21 +232,31 @@ class Preparation:
                 )
         return np.require(encoded, requirements="W")
 
-    def _rows(
-        self, encoded: np.ndarray, codes: np.ndarray, w: np.ndarray | None, device: torch.device
-    ) -> Rows:
+    def _encoded_kind(self) -> str:
+        """What the fitted encoder gives: "table", "text" or "image"."""
+        return str(getattr(getattr(self.encoder_, "layout_", None), "reads", "table"))
+
+    def _rows(self, encoded: Any, codes: np.ndarray, w: np.ndarray | None, device: torch.device) -> Rows:
         layout = getattr(self.encoder_, "layout_", None)
-        codes_of_words = isinstance(layout, TextLayout)
-        X = torch.as_tensor(encoded, dtype=None if codes_of_words else self._dtype).to(device)
-        if encoded.dtype == np.float64 and self._dtype == torch.float32 and not X.isfinite().all():
+        kind = self._encoded_kind()
+        if kind == "image":
+            X = _stored(encoded, device)
+        else:
+            X = torch.as_tensor(encoded, dtype=None if kind == "text" else self._dtype).to(device)
+        if (
+            kind == "table"
+            and encoded.dtype == np.float64
+            and self._dtype == torch.float32
+            and not X.isfinite().all()
+        ):
             raise ValueError(
                 f"Encoded values reach {np.abs(encoded).max():.3g}, which dtype='float32' cannot hold. Scale "
                 "the columns, use encoder='auto', or dtype='float64'."
             )
         weights = None if w is None else torch.as_tensor(w, dtype=self._dtype, device=device)
         labels = torch.as_tensor(codes, device=device)
-        if codes_of_words:
-            lengths = np.count_nonzero(encoded, axis=1)
+        if kind != "table":
+            lengths = np.count_nonzero(encoded, axis=1) if kind == "text" else None
             return Rows(X, labels, weights, len(self.classes_), layout, self._dtype, lengths)
         return Rows(X, labels, weights, len(self.classes_), layout or Layout.of_numbers(X.shape[1]))
 
@@ -235,13 +282,15 @@ class Preparation:
                     "early_stopping=False, or pass X_val and y_val."
                 )
             return Part(rows, train), Part(rows, valid)
+        if self._encoded_kind() == "image":
+            X_val, y_val = self._open_images(X_val, y_val)
         if y_val is None:
             raise ValueError("X_val needs y_val: pass the labels of the validation rows.")
         y_val = check_labels(y_val, type(self).__name__)
         check_lengths(X_val, y_val)
         w = check_weights(sample_weight_val, X_val, type(self).__name__)
         codes = encode_labels(y_val, self.classes_, "y_val")
-        valid_rows = self._rows(self._encode(X_val), codes, w, rows.X.device)
+        valid_rows = self._rows(self._encode(X_val), codes, w, rows.device)
         return Part(rows, everything), Part(valid_rows, np.arange(len(codes)))
 
     def _weigh(self, train: Part, valid: Part | None = None, first: bool = True) -> State:
@@ -267,8 +316,8 @@ class Preparation:
                 )
         if rows.w is not None:
             rows.w = rows.w / self._weight_scale
-        counts = torch.as_tensor(np.bincount(y, w, minlength=rows.n_classes), device=rows.X.device)
-        weight = None if per_class is None else torch.as_tensor(per_class).to(rows.X.device, rows.dtype)
+        counts = torch.as_tensor(np.bincount(y, w, minlength=rows.n_classes), device=rows.device)
+        weight = None if per_class is None else torch.as_tensor(per_class).to(rows.device, rows.dtype)
         return State(counts, weight, weighted=rows.w is not None or weight is not None)
 
     def _warn_constant(self, encoded: np.ndarray) -> None:
@@ -286,3 +335,36 @@ class Preparation:
                 "encoded already with encoder='passthrough'.",
                 stacklevel=3,
             )
+
+
+def is_image(X: Any) -> bool:
+    """Whether X has the form of images: an array of three or four axes, or a data set of torch's."""
+    return isinstance(X, Dataset | DatasetImages) or getattr(X, "ndim", 0) in (3, 4)
+
+
+def _sliceable(X: Any) -> Any:
+    return X.tocsr() if issparse(X) else X
+
+
+def _stored(encoded: Any, device: torch.device) -> Any:
+    """Pixels as they are kept: on the device, but for those that lie in a file or a data set."""
+    if isinstance(encoded, DatasetImages):
+        return encoded
+    in_file = _lies_in_a_file(encoded)
+    if any(stride < 0 for stride in encoded.strides):  # a mirrored view, which torch does not know
+        encoded, in_file = np.ascontiguousarray(encoded), False
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "The given NumPy array is not writable", UserWarning
+        )  # nor written to
+        X = torch.from_numpy(encoded)
+    return X if in_file else X.to(device)
+
+
+def _lies_in_a_file(array: Any) -> bool:
+    """Whether an array is a view of a memory-mapped file."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False

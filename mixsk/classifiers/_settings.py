@@ -10,7 +10,7 @@ from mixsk.backbones import BACKBONES, MLP, Backbone, Training, accepted, networ
 from mixsk.engine.iterator import batch_slots
 
 NAMES = ("optimizer", "lr", "weight_decay", "schedule", "batch_size", "max_epochs")
-FOUND = {"n_codes", "auto_pool"}  # options that only `structure` finds, and no user gives
+FOUND = {"n_codes", "auto_pool", "shape"}  # options that only `structure` finds, and no user gives
 OTHER = Training()  # what is usual with an optimiser that a network does not name
 
 
@@ -36,7 +36,7 @@ def flat(module: Any) -> set[str]:
 
 
 def reads(module: Any) -> str:
-    """What a network's inputs are: "table" or "text"."""
+    """What a network's inputs are: "table", "text" or "image"."""
     if isinstance(module, str) and module not in BACKBONES:  # scikit-learn asks before parameters are checked
         return Backbone.reads
     return str(getattr(network(module), "reads", Backbone.reads))
@@ -45,6 +45,12 @@ def reads(module: Any) -> str:
 def input_site(module: Any) -> int:
     """The first stage of a network that can be mixed."""
     return int(getattr(network(module), "input_site", Backbone.input_site))
+
+
+def stages_mixed(module: Any, n_stages: int) -> int:
+    """How many of a network's hidden stages `mix_at="any"` mixes."""
+    own = getattr(network(module), "manifold", Backbone.manifold)
+    return n_stages if own is None else min(int(own), n_stages)
 
 
 def settled(estimator: Any, n_rows: int | None) -> Training:

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from mixsk.backbones import ACTIVATIONS, BACKBONES
 from mixsk.densities import DENSITIES
-from mixsk.encoding import PassthroughEncoder, TableEncoder, TextEncoder
+from mixsk.encoding import ImageEncoder, PassthroughEncoder, TableEncoder, TextEncoder
 from mixsk.engine import SCHEDULES
 from mixsk.rules import MASKS, TARGETS
 from mixsk.rules.amp import REDUCTIONS, SELECTS
@@ -31,7 +31,8 @@ from mixsk.rules.infinite import AXES
 from mixsk.rules.latent import HEADS
 
 ENCODERS = {"auto": TableEncoder, "passthrough": PassthroughEncoder}
-OF_INPUTS = {"table": TableEncoder, "text": TextEncoder}  # what "auto" is for a network that reads these
+# What "auto" is for a network that reads these.
+OF_INPUTS = {"table": TableEncoder, "text": TextEncoder, "image": ImageEncoder}
 OPTIMIZERS = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD}
 POSITIVE = Interval(Real, 0, None, closed="neither")
 NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
@@ -80,10 +81,12 @@ PARAMETERS: dict[str, Parameter] = {
     (`module__bins`: 128 for each number, 1024 for all; 0 none). For text: "textcnn" and "bilstm" on vectors
     of words (`module__embeddings`: a file in GloVe's format), "transformer" any encoder of Hugging Face
     (`module__name_or_path`); their parameters are those of `mixsk.backbones.TextCNN`, `BiLSTM` and
-    `Transformer`, as `module__*`. A class is called with the `module__*` parameters and, if its
-    constructor has them, `n_features` and `n_classes`;
-    an instance is copied with its weights. Both map (B, n_features) to logits (B, n_classes) and
-    are mixed at their input.""",
+    `Transformer`, as `module__*`. For images: "lenet", and in their forms for small images residual
+    networks ("resnet18", "resnet34", "resnet50", "preact_resnet18"), wide ones ("wrn16_8", "wrn28_10") and
+    "densenet121". A class is called with the `module__*` parameters and, if its constructor has them,
+    `n_features` (for images the channels) and `n_classes`; an instance is copied with its weights. Both map
+    (B, n_features), or (B, C, H, W), to logits (B, n_classes) and are mixed at their input;
+    `mixsk.backbones.Staged(module, sites=[...])` names stages of a network of images that are mixed, too.""",
     ),
     "hidden": Parameter(
         (128, 128),
@@ -109,7 +112,8 @@ PARAMETERS: dict[str, Parameter] = {
         """{"auto", "passthrough"} or transformer, default="auto"
     How X becomes numbers: `mixsk.encoding.TableEncoder()` (standardised numbers, one-hot
     categories, missing indicators) or, for a network of text, `mixsk.encoding.TextEncoder()` (codes of
-    words, of the pretrained model's own tokeniser for "transformer"); X as it is; or a transformer of your
+    words, of the pretrained model's own tokeniser for "transformer"), for one of images
+    `mixsk.encoding.ImageEncoder()` (pixels, normalised by channel); X as it is; or a transformer of your
     own.""",
     ),
     "mix": Parameter(
@@ -117,7 +121,8 @@ PARAMETERS: dict[str, Parameter] = {
         [StrOptions(set(MASKS)), None, callable],
         f"""{_names(MASKS)}, None or callable, default="linear"
     How the two rows of a pair are mixed: all entries alike, at one half, column by column, or
-    ("nonlinear") each entry of vectors of words or of a hidden stage with a share of its own.
+    ("nonlinear") each entry of vectors of words or of a hidden stage with a share of its own; of images
+    also a box of one in the other ("cutmix") or the salient blocks of both ("puzzle").
     None trains without mixing. A callable is a mask `(h, lam, noise, extra) -> (m, share)`.""",
     ),
     "mix_at": Parameter(
@@ -130,7 +135,8 @@ PARAMETERS: dict[str, Parameter] = {
         ],
         """{"input", "embedding", "hidden", "any", "last"}, int or list of int, default="input"
     Stage of the network that is mixed: "hidden" draws one hidden stage a batch, "any" one of the
-    input and the hidden stages (manifold mixup), "last" is the last hidden stage; numbers count
+    input and the hidden stages (manifold mixup; of our networks of images the first two), "last" is the last
+    hidden stage; numbers count
     the stages from 0, the input. Of text the "input" is the vectors of words, "embedding", which is
     stage 1 (word mixup), and "last" the vector of the sentence (sentence mixup).""",
     ),
@@ -477,7 +483,8 @@ MIX_OR_AUTO = Parameter(
     [StrOptions({"auto", *MASKS}), None, callable],
     f"""{_names({"auto", *MASKS})}, None or callable, default="auto"
     How the two rows of a pair are mixed: all entries alike, at one half, column by column, or
-    ("nonlinear") each entry of vectors of words or of a hidden stage with a share of its own.
+    ("nonlinear") each entry of vectors of words or of a hidden stage with a share of its own; of images
+    also a box of one in the other ("cutmix") or the salient blocks of both ("puzzle").
     "auto" is "columns" at the input of "table", with alpha 0.4 up to 500 training rows, the less the
     more rows there are (0.4 times the root of 500 over them) and 0.01 from 9 000 on, else "linear". None
     trains without mixing. A callable is a mask `(h, lam, noise, extra) -> (m, share)`.""",

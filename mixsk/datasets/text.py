@@ -4,18 +4,15 @@ Source: Liu et al., "Adversarial Mixing Policy for Relaxing Locally Linear Const
 sections 4.1, 4.2 and 4.4 and Table 1.
 """
 
-import os
-import warnings
-from numbers import Integral, Real
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedKFold
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import check_random_state
 
-from mixsk.datasets._text_files import HOME, TEXTS
+from mixsk.datasets._source import as_asked, read_parts
+from mixsk.datasets._text_files import TEXTS
+from mixsk.datasets.samples import hold_out, official_or_folds, thin
 
 
 class TextSplit(NamedTuple):
@@ -92,28 +89,9 @@ def load_text(name, *, subset="all", data_home=None, return_X_y=False):
     ...
     FileNotFoundError: TREC, train: found neither train_5500.label nor TREC.train.all nor trec.train.tsv, ...
     """
-    if name not in TEXTS:
-        raise ValueError(f"there is no text {name!r}; choose one of {sorted(TEXTS)}.")
-    source = TEXTS[name]
-    if subset not in ("all", *source.parts):
-        raise ValueError(f"{source.title} has no subset {subset!r}; choose one of {['all', *source.parts]}.")
-    home = Path(data_home or os.environ.get(HOME) or "~/mixsk_data").expanduser()
-    parts = {}
-    for part in source.counts if subset == "all" else [subset]:
-        parts[part] = source.read(part, home)
-    data = pd.Series([text for rows in parts.values() for _, text in rows], name="text")
-    target = np.array([code for rows in parts.values() for code, _ in rows], dtype=np.int64)
-    if return_X_y:
-        return data, target
-    ends = np.cumsum([0, *map(len, parts.values())])
-    rows = {part: np.arange(*ends[k : k + 2]) for k, part in enumerate(parts) if part in source.parts}
-    return Bunch(
-        data=data,
-        target=target,
-        target_names=list(source.classes),
-        subsets=rows,
-        DESCR=f"{source.title}: {source.what}. From {source.origin}.",
-    )
+    source, parts = read_parts(TEXTS, "text", name, subset, data_home)
+    data = pd.Series([text for texts, _ in parts.values() for text in texts], name="text")
+    return as_asked(source, parts, data, return_X_y)
 
 
 def text_splits(y, subsets=None, *, n_folds=10, dev_size=0.1, share=1.0, random_state=0):
@@ -166,89 +144,16 @@ def text_splits(y, subsets=None, *, n_folds=10, dev_size=0.1, share=1.0, random_
     y, rng = np.asarray(y), check_random_state(random_state)
     if not 0 <= dev_size <= 0.5:
         raise ValueError(f"dev_size is a share of the training rows from 0 to 0.5, but got {dev_size!r}.")
-    if subsets:
-        if missing := {"train", "test"} - set(subsets):
-            raise ValueError(
-                f"an official split has the parts train and test, and {' and '.join(sorted(missing))} is not "
-                f"among {list(subsets)}: load the text with subset='all'."
-            )
-        cuts = [(np.asarray(subsets["train"]), np.asarray(subsets["test"]))]
-    else:
-        cuts = _folds(y, n_folds, rng)
+    if subsets and (missing := {"train", "test"} - set(subsets)):
+        raise ValueError(
+            f"an official split has the parts train and test, and {' and '.join(sorted(missing))} is not "
+            f"among {list(subsets)}: load the text with subset='all'."
+        )
     splits = []
-    for train, test in cuts:
-        if share != 1:
-            train = train[take_share(y[train], share, random_state=rng)]
-        if subsets and "dev" in subsets:
-            dev = np.asarray(subsets["dev"])
-        else:
+    for train, test, dev in official_or_folds(y, subsets, n_folds, rng):
+        train = train[thin(y[train], 1, share, rng)]
+        if dev is None:
             kept, held = hold_out(y[train], dev_size, random_state=rng)
             train, dev = train[kept], train[held]
         splits.append(TextSplit(train, dev, test))
     return splits
-
-
-def take_share(y, share, *, random_state=None):
-    """Draw a share of the rows of each class: what is left where labels are scarce.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,)
-        Class of each row.
-    share : float
-        Above 0, at most 1; 0.03 for 3 %. Of n rows of a class `round(share * n)` are kept, and at least one.
-    random_state : int, RandomState or None, default=None
-        Of the draw. A larger share with the same seed need not contain the smaller.
-
-    Returns
-    -------
-    rows : ndarray of int64
-        Row numbers, ascending.
-
-    Raises
-    ------
-    ValueError
-        If `share` is no such number.
-
-    References
-    ----------
-    AMP (EMNLP 2021), section 4.4, which draws ten times.
-
-    Examples
-    --------
-    >>> from mixsk.datasets import take_share
-    >>> y = np.repeat(["often", "seldom"], [200, 10])
-    >>> rows = take_share(y, 0.03, random_state=0)
-    >>> np.unique(y[rows], return_counts=True)[1]
-    array([6, 1])
-    """
-    if isinstance(share, bool) or not isinstance(share, Real) or not 0 < share <= 1:
-        raise ValueError(f"share is above 0 and at most 1 (0.03 for 3 %), but got {share!r}.")
-    rng = check_random_state(random_state)
-    _, codes, counts = np.unique(np.asarray(y), return_inverse=True, return_counts=True)
-    taken = [
-        rng.choice(np.flatnonzero(codes == code), max(1, round(share * int(count))), replace=False)
-        for code, count in enumerate(counts)
-    ]
-    return np.sort(np.concatenate([np.empty(0, np.int64), *taken]))
-
-
-def hold_out(y, size, *, random_state=None):
-    """Return rows to train on and rows to hold out: a share of each class, none of a class of one row."""
-    _, codes, counts = np.unique(np.asarray(y), return_inverse=True, return_counts=True)
-    several = np.flatnonzero(counts[codes] > 1)
-    if size == 0 or len(several) == 0:
-        return np.arange(len(codes)), np.empty(0, np.int64)
-    held = several[take_share(codes[several], size, random_state=random_state)]
-    return np.setdiff1d(np.arange(len(codes)), held), held
-
-
-def _folds(y, n_folds, rng):
-    most = np.unique(y, return_counts=True)[1].max(initial=0)
-    if isinstance(n_folds, bool) or not isinstance(n_folds, Integral) or not 2 <= n_folds <= most:
-        raise ValueError(
-            f"n_folds is a whole number from 2 to the rows of the largest class, {most}, but got {n_folds!r}."
-        )
-    with warnings.catch_warnings():  # of a class of fewer rows than folds some folds have none
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        return list(StratifiedKFold(n_folds, shuffle=True, random_state=rng).split(np.zeros(len(y)), y))

@@ -6,6 +6,7 @@ alone bound a table of one batch per epoch at a quarter of the steps per second 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,8 @@ class TrainingBatches:
         Global number of the first step.
     n_rows : int, default=None
         Rows of an epoch: of more, the last in its order are left out. None: all.
+    augments : sequences of M numpy.random.Generator, default=()
+        A third stream, of rows whose layout says how they are augmented.
     """
 
     def __init__(
@@ -93,16 +96,18 @@ class TrainingBatches:
         draws: Sequence[np.random.Generator],
         first_step: int = 0,
         n_rows: int | None = None,
+        augments: Sequence[np.random.Generator] = (),
     ) -> None:
         self.part = part
         self.recipe = recipe
         self.order = order
         self.draws = draws
+        self.augments = augments if getattr(part.rows.layout, "augment", None) is not None else ()
         self.slots = batch_slots(len(part) if n_rows is None else n_rows, batch_size)
         self.sizes = (self.slots >= 0).sum(1)
         self.y = part.rows.y.cpu().numpy()
         n_classes = part.rows.n_classes
-        self.one_hot = torch.eye(n_classes, dtype=part.rows.dtype, device=part.rows.X.device)
+        self.one_hot = torch.eye(n_classes, dtype=part.rows.dtype, device=part.rows.device)
         self.step = first_step
         self._batches = self._endless()
 
@@ -115,7 +120,8 @@ class TrainingBatches:
 
     def restart(self) -> None:
         """Begin with generators of their own, so that what comes does not depend on how much went before."""
-        self.order, self.draws = ([rng.spawn(1)[0] for rng in rngs] for rngs in (self.order, self.draws))
+        streams = (self.order, self.draws, self.augments)
+        self.order, self.draws, self.augments = ([rng.spawn(1)[0] for rng in rngs] for rngs in streams)
         self._batches = self._endless()
 
     def _endless(self) -> Iterator[Batch]:
@@ -170,32 +176,44 @@ class TrainingBatches:
             y = np.where(padding, -1, y)
         n_steps = len(index)
         drawn = self._draw(y, self.step + np.arange(n_steps))
+        noise = self._noise(y.shape)
         self.step += n_steps
+        loaded = self._loaded(index)
         at, codes = self._upload(index), self._upload(np.maximum(y, 0))
         sizes = np.tile(sizes, epochs).tolist()
-        numbers = max(self.part.rows.X[:1].numel(), self.part.rows.n_classes, *self.recipe.below_.widths)
-        group = max(1, GROUP // (index[0].size * numbers))
-        lengths = self.part.rows.lengths
-        longest = [None] * n_steps if lengths is None else lengths[index].max((1, 2)).tolist()
+        rows = self.part.rows
+        numbers = max(math.prod(rows.X.shape[1:]), rows.n_classes, *self.recipe.below_.widths)
+        group = max(1, GROUP // (index[0].size * numbers)) if loaded is None else 1
+        longest = [None] * n_steps if rows.lengths is None else rows.lengths[index].max((1, 2)).tolist()
         for start in range(0, n_steps, group):
             some = slice(start, start + group)
             draw_of_some = Draw(*(None if v is None else v[some] for v in drawn))
-            yield from self._group(at[some], codes[some], draw_of_some, sizes[some], longest[some])
+            # A model's steps lie side by side, (M, S * B): rules see one long batch.
+            long = at[some].transpose(0, 1).flatten(1, 2)
+            noise_of_some = None if noise is None else noise[some].transpose(0, 1).flatten(1, 2)
+            if loaded is None:
+                x = rows.at(long, noise_of_some)
+            else:
+                x = rows.seen(next(loaded).unflatten(0, long.shape), noise_of_some)
+            yield from self._group(x, long, codes[some], draw_of_some, sizes[some], longest[some])
 
     def _group(
-        self, at: Tensor, codes: Tensor, draw: Draw, sizes: list[int], longest: list[int | None]
+        self,
+        x: Tensor,
+        long: Tensor,
+        codes: Tensor,
+        draw: Draw,
+        sizes: list[int],
+        longest: list[int | None],
     ) -> Iterator[Batch]:
-        """Batches of a few steps: gathered together, and mixed together if the network has no part in it."""
-        rows, (n_steps, n_models, width) = self.part.rows, at.shape
-        # A model's steps lie side by side, (M, S * B): rules see one long batch.
-        long = at.transpose(0, 1).reshape(n_models, -1)
-        x = rows.X[long]
+        """Batches of a few steps: rows x at `long`, mixed together if the network has no part in it."""
+        rows, (n_steps, n_models, width) = self.part.rows, codes.shape
         y = self.one_hot[codes.transpose(0, 1).reshape(n_models, -1)]
         if rows.w is not None:
             y = y * rows.w[long].unsqueeze(-1)
         ahead: tuple[Any, ...] = ()
         if self.recipe.ahead:
-            ahead = tuple(self.recipe.mix(Batch(x, y, _one_draw(draw, at.shape))))
+            ahead = tuple(self.recipe.mix(Batch(x, y, _one_draw(draw, codes.shape))))
         xs, ys, mixtures = (_apart(values, n_steps, width) for values in ((x,), (y,), ahead))
         draws = _unbind(draw, n_steps)
         for s, size in enumerate(sizes):
@@ -222,13 +240,27 @@ class TrainingBatches:
         assert site is not None
         sites = site[:, 0] if (site == site[:, :1]).all() else site
         # lam meets X and the labels in `lerp`, which takes one dtype only.
-        lam_like_x = torch.from_numpy(lam).to(self.part.rows.X.device, self.part.rows.dtype)
+        lam_like_x = torch.from_numpy(lam).to(self.part.rows.device, self.part.rows.dtype)
         return Draw(self._upload(perm), lam_like_x, sites.tolist(), *map(self._upload, (noise, mixed)))
 
     def _upload(self, array: np.ndarray | None) -> Any:
         if array is None:
             return None
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.part.rows.X.device)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.part.rows.device)
+
+    def _noise(self, shape: tuple[int, ...]) -> Tensor | None:
+        """What the augmentation of S steps needs, (S, M, B, k), from a stream of its own."""
+        if not self.augments:
+            return None
+        augment, (n_steps, _, width) = self.part.rows.layout.augment, shape
+        each = [augment.draw(rng, (n_steps, width)) for rng in self.augments]
+        noise: Tensor = self._upload(np.stack(each, 1))
+        return noise
+
+    def _loaded(self, index: np.ndarray) -> Iterator[Tensor] | None:
+        """Stored rows of each step, in order, where they are read one by one."""
+        stream = getattr(self.part.rows.X, "stream", None)
+        return None if stream is None else iter(stream([at.ravel() for at in index]))
 
 
 def _one_draw(draw: Draw, shape: torch.Size) -> Draw:
@@ -285,12 +317,14 @@ class CleanBatches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         rows, index = self.part.rows, self.part.index
-        for start in range(0, len(index), self.batch_size):
-            some = index[start : start + self.batch_size]
-            at = torch.as_tensor(some, device=rows.X.device)
+        batches = [index[k : k + self.batch_size] for k in range(0, len(index), self.batch_size)]
+        stream = getattr(rows.X, "stream", None)
+        loaded = None if stream is None else iter(stream(batches))
+        for some in batches:
+            at = torch.as_tensor(some, device=rows.device)
             y = rows.y[at]
             w = torch.ones_like(y, dtype=rows.dtype) if rows.w is None else rows.w[at]
-            x = rows.X[at].unsqueeze(0)
+            x = (rows.at(at) if loaded is None else rows.seen(next(loaded))).unsqueeze(0)
             if rows.lengths is not None:
                 x = x[:, :, : rows.lengths[some].max()]
             yield x, y, w if self.class_weight is None else w * self.class_weight[y]

@@ -94,9 +94,9 @@ class StackedBatches:
 
     def _real_rows(self, sizes: tuple[int, ...]) -> Tensor | None:
         if sizes not in self._real:
-            X = self.part.rows.X
-            rows = torch.tensor(_repeated(sizes, self.counts), device=X.device)
-            real = (torch.arange(max(sizes), device=X.device) < rows.unsqueeze(1)).to(X.dtype)
+            like = self.part.rows
+            rows = torch.tensor(_repeated(sizes, self.counts), device=like.device)
+            real = (torch.arange(max(sizes), device=like.device) < rows.unsqueeze(1)).to(like.dtype)
             self._real[sizes] = None if len(set(sizes)) == 1 else real
         return self._real[sizes]
 

@@ -2,6 +2,7 @@
 
 from mixsk.rules.adamixup import AdaMixup
 from mixsk.rules.amp import AdversarialLam
+from mixsk.rules.cutmix import CutMix
 from mixsk.rules.draw import BetaDraw, Draw
 from mixsk.rules.genlabel import GenLabel, PosteriorLabel
 from mixsk.rules.infinite import InfiniteClass
@@ -14,14 +15,16 @@ from mixsk.rules.nonlinear import Nonlinear, NonlinearLabel
 from mixsk.rules.objective import OBJECTIVES
 from mixsk.rules.online import OnlineGenLabel
 from mixsk.rules.phase import Phase
+from mixsk.rules.puzzle import PuzzleMix
 from mixsk.rules.recipe import Recipe, mixing_sites
-from mixsk.rules.spec import ILLEGAL, Parts, Sizes, Spec
+from mixsk.rules.spec import ILLEGAL, INPUTS, Parts, Sizes, Spec
 from mixsk.rules.state import Rows, State
 from mixsk.rules.step import Batch, Mixture, Step
 from mixsk.rules.target import TARGETS, LinearLabel, Logistic, Remix, smooth
 
 __all__ = [
     "ILLEGAL",
+    "INPUTS",
     "LOSSES",
     "MASKS",
     "OBJECTIVES",
@@ -31,6 +34,7 @@ __all__ = [
     "Batch",
     "BetaDraw",
     "Columns",
+    "CutMix",
     "Draw",
     "DropIntrusions",
     "GenLabel",
@@ -48,6 +52,7 @@ __all__ = [
     "Parts",
     "Phase",
     "PosteriorLabel",
+    "PuzzleMix",
     "Recipe",
     "Remix",
     "Rows",

@@ -7,6 +7,7 @@ away from it, since all networks minimise one loss, to which such a row adds twi
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from copy import copy
 from typing import Any
 
@@ -18,7 +19,7 @@ from mixsk.backbones import StackedLinear
 from mixsk.rules._choice import Choice
 from mixsk.rules._shape import partner
 from mixsk.rules.loss import cross_entropy
-from mixsk.rules.step import Batch
+from mixsk.rules.step import Batch, statistics_kept
 
 HIDDEN = 100  # units of the policy, as in the released code
 
@@ -38,14 +39,15 @@ class AdaMixup(Choice):
     parts. Weights of labels count in both, in the second without gradient. Batches that are not mixed are
     trained on whole and by cross entropy alone.
 
-    The policy reads the encoded rows wherever they are mixed: `softmax(MLP((m1 x1 + m2 x2) / 2))`. Only the
+    The policy reads the encoded rows wherever they are mixed: `softmax(MLP((m1 x1 + m2 x2) / 2))`; of images
+    the features that the classifier's body finds in that sum, `softmax(W s((m1 x1 + m2 x2) / 2))`. Only the
     discriminator holds lam off 0 and 1, where labels cost nothing: if it learns too slowly, mixing all but
     ends (on scikit-learn's digits, with default parameters, in three of three runs).
 
     NOTE[DIFF]: m1 and m2 are learnt, sigmoids of one number a column each; the released code draws them
     anew from a truncated normal at every step. They start at random: equal ones could not tell the first
-    row of a pair from the second. The policy is one hidden layer of 100 ReLU; theirs is a copy of the
-    classifier's body under two linear layers.
+    row of a pair from the second. The policy is one hidden layer of 100 ReLU, or a linear layer on the
+    classifier's own body; theirs is a copy of that body under two linear layers.
 
     NOTE[DIFF]: partners come from the same half; the released code takes them from the whole batch, unseen
     rows too. Row k meets the row of the half whose drawn partner is the k-th of theirs: a uniform
@@ -67,7 +69,10 @@ class AdaMixup(Choice):
 
     def aux(self, sizes: Any) -> nn.Module:
         """The policy and the discriminator."""
-        policy = Policy(sizes.inputs, sizes.models)
+        if sizes.reads == "image":
+            policy: nn.Module = SharedPolicy(sizes.inputs, sizes.features, sizes.models)
+        else:
+            policy = Policy(sizes.inputs, sizes.models)
         return nn.ModuleDict(
             {"policy": policy, "discriminator": StackedLinear(sizes.features, 1, sizes.models)}
         )
@@ -79,7 +84,7 @@ class AdaMixup(Choice):
     def __call__(self, step: Any) -> Tensor:
         half = first_half(step)
         size = half.h.shape[1]
-        a, b, _ = self.policy_(half.batch.x, partner(half.batch.x, half.draw.perm)).unbind(-1)
+        a, b, _ = self.policy_(half.batch.x, partner(half.batch.x, half.draw.perm), step.net).unbind(-1)
         lam = a + b * half.draw.lam
         half.draw = half.draw._replace(lam=lam)
         h, share = half.mixed(lam)
@@ -112,11 +117,36 @@ class Policy(nn.Module):
         self.hidden = StackedLinear(n_inputs, HIDDEN, n_models)
         self.head = StackedLinear(HIDDEN, 3, n_models)
 
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+    def forward(self, first: Tensor, second: Tensor, net: Any = None) -> Tensor:
         """Map encoded rows (M, B, F) and their partners to probabilities (M, B, 3)."""
-        m1, m2 = torch.sigmoid(self.gates).unbind(1)
-        gated = (m1 * first + m2 * second) / 2
+        gated = gated_sum(self.gates, first, second)
         return torch.softmax(self.head(torch.relu(self.hidden(gated))), -1)
+
+
+class SharedPolicy(nn.Module):
+    """(a, b, 1 - a - b) of each pair of images: a head on the features that the classifier finds in their sum.
+
+    The body is the classifier's own and is trained by this, too. Gated sums leave the running statistics of its
+    batch normalisation alone, which are those of images.
+    """
+
+    def __init__(self, n_inputs: int, n_features: int, n_models: int = 1) -> None:
+        super().__init__()
+        self.gates = nn.Parameter(torch.randn(n_models, 2, 1, n_inputs))
+        self.head = StackedLinear(n_features, 3, n_models)
+
+    def forward(self, first: Tensor, second: Tensor, net: Any) -> Tensor:
+        """Map images (M, B, C, H, W) and their partners to probabilities (M, B, 3)."""
+        gated = gated_sum(self.gates, first, second)
+        with statistics_kept(net) if net.rows_interact else nullcontext():
+            features = net.lower(gated, net.n_stages)
+        return torch.softmax(self.head(features.flatten(2)), -1)
+
+
+def gated_sum(gates: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """`(m1 * first + m2 * second) / 2` of rows (M, B, ...), the gates sigmoids of two numbers an entry."""
+    m1, m2 = torch.sigmoid(gates).unflatten(-1, first.shape[2:]).unbind(1)
+    return (m1 * first + m2 * second) / 2
 
 
 def first_half(step: Any) -> Any:

@@ -82,7 +82,7 @@ class LaMix(Choice):
         self, y: Tensor, perm: Tensor, share: Tensor, lam: Tensor, taps: Taps, state: Any
     ) -> tuple[Tensor, None]:
         local = linear_label(y, perm, share)
-        p = self.global_label(taps[max(taps)]).to(y.dtype)
+        p = self.global_label(taps[max(taps)].flatten(2)).to(y.dtype)
         if self.detach_target:
             p = p.detach()
         if state.weighted:  # p has no owner: it weighs what the two rows weigh together

@@ -6,8 +6,9 @@ policy's lam), or the partners `h[perm]` for a mask that says `sees_partner = Tr
 
 A user's own mask is any callable with this signature. It may say `input_only = True`, `fixed = True` (m has
 no slope in lam), `by_entry = True` (entries of a row have shares of their own), `ahead = True` (it may be
-asked for many steps at once, in place of models), and have `configure(spec)`, `bind(rows)` and
-`draw_noise(rng, lam)`.
+asked for many steps at once, in place of models), `image_only = True`, and have `configure(spec)`,
+`bind(rows)`, `draw_noise(rng, lam)` and `probe(step) -> extra`, which sees the network, once a step. With
+`arrange(h, other, extra) -> (h, other)` it changes the rows of a pair before they are mixed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from torch import Tensor
 
 from mixsk.rules._choice import Choice
 from mixsk.rules._shape import like
+from mixsk.rules.cutmix import CutMix
 from mixsk.rules.nonlinear import Nonlinear
+from mixsk.rules.puzzle import PuzzleMix
 
 
 class Linear(Choice):
@@ -87,6 +90,7 @@ class Columns(Choice):
     """
 
     input_only = True
+    table_only = True
     ahead = True
     fixed = True
 
@@ -119,4 +123,6 @@ MASKS: dict[str, type[Choice]] = {
     "half": Half,
     "columns": Columns,
     "nonlinear": Nonlinear,
+    "cutmix": CutMix,
+    "puzzle": PuzzleMix,
 }

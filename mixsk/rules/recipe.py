@@ -25,13 +25,15 @@ from mixsk.rules.loss import LOSSES
 from mixsk.rules.mask import MASKS
 from mixsk.rules.objective import OBJECTIVES, Clean, Mixed, Plus, WithClean
 from mixsk.rules.phase import Phase
-from mixsk.rules.spec import ILLEGAL, Parts, Sizes, Spec
+from mixsk.rules.spec import ILLEGAL, INPUTS, Parts, Sizes, Spec
 from mixsk.rules.state import Rows, State
 from mixsk.rules.step import Batch, Mixture, Step
 from mixsk.rules.target import TARGETS, Smoothed, taps_of
 
 
-def mixing_sites(mix_at: Any, n_stages: int, input_site: int = 0) -> tuple[int, ...]:
+def mixing_sites(
+    mix_at: Any, n_stages: int, input_site: int = 0, n_mixed: int | None = None
+) -> tuple[int, ...]:
     """Stages that `mix_at` names, for a network of `n_stages` hidden stages.
 
     Parameters
@@ -41,6 +43,8 @@ def mixing_sites(mix_at: Any, n_stages: int, input_site: int = 0) -> tuple[int, 
     n_stages : int
     input_site : int, default=0
         What "input" means: 1 for a network that embeds its input, which holds codes.
+    n_mixed : int or None, default=None
+        Hidden stages that "any" means, from the first; None: all.
 
     Returns
     -------
@@ -59,7 +63,7 @@ def mixing_sites(mix_at: Any, n_stages: int, input_site: int = 0) -> tuple[int, 
     named = {
         "input": (input_site,),
         "hidden": tuple(range(input_site + 1, n_stages + 1)),
-        "any": tuple(range(input_site, n_stages + 1)),
+        "any": tuple(range(input_site, (n_stages if n_mixed is None else n_mixed) + 1)),
         "last": (n_stages,),
         "embedding": (input_site,),
     }
@@ -139,7 +143,8 @@ class Recipe(nn.Module):
         parts = Parts(spec, self.mask, self.label, self.objective, taps_of(self.label, spec.n_stages))
         for what, illegal, remedy in ILLEGAL:
             if illegal(parts):
-                raise ValueError(what.format(mix=_name(spec.mix), label=_name(spec.label)) + ". " + remedy)
+                told = {"mix": _name(spec.mix), "label": _name(spec.label), "inputs": INPUTS[spec.reads]}
+                raise ValueError(what.format(**told) + ". " + remedy)
         self.target = self.label if is_zero(self.smoothing) else Smoothed(self.label, self.smoothing)
         if spec.drop_intrusions == "last":
             self.target = self.intrusions = DropFeatureIntrusions(self.target, spec.n_stages)

@@ -13,7 +13,8 @@ class Spec:
 
     `mix=None` is vanilla training. `sites` are the stages where mixing may happen; `n_stages` counts
     the network's hidden stages (0: it can be mixed at its input only), the first of which to be mixed is
-    `input_site` (1 where the inputs are codes). With `alternate` every other
+    `input_site` (1 where the inputs are codes). `reads` says what the inputs are: "table", "text" or "image".
+    With `alternate` every other
     step is trained without mixing. `drop_intrusions` is True to compare mixed rows with training rows at the
     input, "last" to compare features within the batch.
     """
@@ -22,6 +23,7 @@ class Spec:
     sites: tuple[int, ...] = (0,)
     n_stages: int = 0
     input_site: int = 0
+    reads: str = "table"
     lam_per: str = "batch"
     pair: str = "any"
     label: Any = "linear"
@@ -32,22 +34,28 @@ class Spec:
     hyper: Mapping[str, Any] = field(default_factory=dict)
 
 
+INPUTS = {"table": "rows of a table", "text": "codes of words", "image": "images"}
+
+
 class Sizes(NamedTuple):
     """What a rule's own network is built from.
 
     Attributes
     ----------
     inputs : int
-        Columns of the encoded rows.
+        Columns of the encoded rows, or pixels.
     widths : tuple of int or None
         Of the input and of each stage's output; None if they cannot be had.
     classes, models : int
+    reads : str
+        What the inputs are: "table", "text" or "image".
     """
 
     inputs: int
     widths: tuple[int, ...] | None
     classes: int
     models: int
+    reads: str = "table"
 
     @property
     def features(self) -> int:
@@ -69,8 +77,18 @@ class Parts(NamedTuple):
 # (what is wrong, when, what to do): every illegal combination, each one clear error.
 ILLEGAL: list[tuple[str, Callable[[Parts], bool], str]] = [
     (
-        "mix={mix} exchanges columns of a table, and this network's inputs are codes of words",
-        lambda p: getattr(p.mask, "input_only", False) and p.spec.input_site > 0,
+        "mix={mix} exchanges columns of a table, and this network's inputs are {inputs}",
+        lambda p: getattr(p.mask, "table_only", False) and p.spec.reads != "table",
+        "Use mix='linear'.",
+    ),
+    (
+        "mix={mix} exchanges parts of images, and this network's inputs are {inputs}",
+        lambda p: getattr(p.mask, "image_only", False) and p.spec.reads != "image",
+        "Use mix='linear', or a network of images such as module='lenet'.",
+    ),
+    (
+        "mix={mix} mixes the input itself, which for this network is codes of words",
+        lambda p: getattr(p.mask, "input_only", False) and p.spec.reads == "text",
         "Use mix='linear'.",
     ),
     (
@@ -84,9 +102,16 @@ ILLEGAL: list[tuple[str, Callable[[Parts], bool], str]] = [
         "Use density_at='last', the vector of the sentence.",
     ),
     (
-        "drop_intrusions=True compares rows at the input, which for this network is codes of words, not "
-        "numbers",
-        lambda p: bool(p.spec.drop_intrusions) and p.spec.drop_intrusions != "last" and p.spec.input_site > 0,
+        "label={label} describes each class by a density of the input, and those of pixels tell nothing of what an "
+        "image shows",
+        lambda p: hasattr(p.label, "density") and 0 in p.taps and p.spec.reads == "image",
+        "Use density_at='last' with density_schedule='online' or 'warmup'.",
+    ),
+    (
+        "drop_intrusions=True compares rows at the input, which for this network is {inputs}, not columns",
+        lambda p: (
+            bool(p.spec.drop_intrusions) and p.spec.drop_intrusions != "last" and p.spec.reads != "table"
+        ),
         "Use drop_intrusions='last', which compares features.",
     ),
     (
@@ -95,14 +120,15 @@ ILLEGAL: list[tuple[str, Callable[[Parts], bool], str]] = [
         "Use another classifier for text, such as AMPClassifier.",
     ),
     (
-        "mix={mix} exchanges columns of the input, but mix_at asks for a hidden stage",
+        "mix={mix} exchanges parts of the input, but mix_at asks for a hidden stage",
         lambda p: getattr(p.mask, "input_only", False) and p.spec.sites != (0,),
         "Use mix_at='input', or mix='linear' for hidden stages.",
     ),
     (
-        "mix={mix} mixes each entry by itself, but at a table's input those of a category belong together",
+        "mix={mix} mixes each entry by itself, but at the input those of a category, or of what an image shows, "
+        "belong together",
         lambda p: getattr(p.mask, "by_entry", False) and p.spec.input_site == 0 and 0 in p.spec.sites,
-        "Use mix_at='hidden' or 'last', or mix='columns' at the input.",
+        "Use mix_at='hidden' or 'last', or mix='columns' or 'cutmix' at the input.",
     ),
     (
         "label={label} looks at the mixed rows of an early stage, but mix_at asks for a later one",

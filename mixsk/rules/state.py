@@ -16,17 +16,19 @@ class Rows:
 
     Attributes
     ----------
-    X : Tensor of shape (n, ...)
-        Encoded inputs on the device.
+    X : Tensor of shape (n, ...), or object with `shape`, `X[index]` and `subset(index)`
+        Encoded inputs; where they are stored otherwise than the network sees them, what `at` begins with: pixels
+        may be bytes, lie in a file, or be read one by one from a data set.
     y : int64 Tensor of shape (n,)
         Class codes 0 ... n_classes - 1.
     w : float Tensor of shape (n,) or None
         Sample weights, scaled by the caller; None if all are 1.
     n_classes : int
     layout : object or None
-        What the encoded columns are (`mixsk.encoding.Layout`, or `TextLayout` for codes of words).
+        What the encoded columns are (`mixsk.encoding.Layout`, `TextLayout` for codes of words, `ImageLayout`
+        for pixels).
     floats : torch.dtype or None
-        Of labels, weights and lam, where X holds codes; None: as X.
+        Of labels, weights and lam, where X holds codes or bytes; None: as X.
     lengths : int array of shape (n,) or None
         Entries of each row of X that are no padding, which is at their end; None: all.
     """
@@ -44,12 +46,42 @@ class Rows:
         """Of labels, weights and lam."""
         return self.X.dtype if self.floats is None else self.floats
 
+    @property
+    def device(self) -> torch.device:
+        """Of what the network sees."""
+        return self.y.device
+
+    def at(self, index: Tensor, noise: Tensor | None = None) -> Tensor:
+        """The rows at `index` (...) as the network sees them, (..., *shape), on the device.
+
+        Parameters
+        ----------
+        index : int64 Tensor
+        noise : Tensor of shape (*index.shape, k) or None
+            Of the layout's augmentation; None: the rows as they are.
+        """
+        if isinstance(self.X, Tensor):
+            return self.seen(self.X[index.to(self.X.device)], noise)
+        flat = self.X[index.flatten().cpu().numpy()]
+        return self.seen(flat.unflatten(0, index.shape), noise)
+
+    def seen(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Stored rows x (..., *shape) as the network sees them, on the device; `noise` as of `at`."""
+        x = x.to(self.device)
+        prepare = getattr(self.layout, "prepare", None)
+        if (
+            noise is not None
+        ):  # before they are normalised: what comes in at the border is 0 as pixels have it
+            x = self.layout.augment(x.to(self.dtype), noise)
+        return x if prepare is None else prepare(x, self.dtype)
+
     def take(self, index: np.ndarray) -> Rows:
         """The rows at `index`, copied."""
-        at = torch.as_tensor(index, device=self.X.device)
+        at = torch.as_tensor(index, device=self.device)
+        X = self.X[at.to(self.X.device)] if isinstance(self.X, Tensor) else self.X.subset(index)
         w = None if self.w is None else self.w[at]
         lengths = None if self.lengths is None else self.lengths[index]
-        return replace(self, X=self.X[at], y=self.y[at], w=w, lengths=lengths)
+        return replace(self, X=X, y=self.y[at], w=w, lengths=lengths)
 
     def class_counts(self) -> Tensor:
         """Weighted number of rows of each class, float64 (C,)."""

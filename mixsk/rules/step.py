@@ -119,12 +119,21 @@ class Step:
             if site > below:
                 h, below = self.net.lower(h, site, below), site
             other = partner(h, self.draw.perm)
-            extra = other if getattr(self.recipe.mask, "sees_partner", False) else None
+            extra = other if getattr(self.recipe.mask, "sees_partner", False) else self.probed
             m, share_here = self.recipe.mask(h, lam, self.draw.noise, extra)
-            h_mix = mix(h, m, other)
+            first = h
+            if hasattr(self.recipe.mask, "arrange"):  # parts of both move before they are mixed
+                first, other = self.recipe.mask.arrange(h, other, extra)
+            h_mix = mix(first, m, other)
             h = h_mix if here is None else torch.where(like(here, h), h_mix, h)
             share = share_here if here is None else torch.where(like(here, share), share_here, share)
         return h, share
+
+    @cached_property
+    def probed(self) -> Any:
+        """What the mask found by looking at the network, once a step; None if it does not look."""
+        probe = getattr(self.recipe.mask, "probe", None)
+        return None if probe is None else probe(self)
 
     def clean(self) -> Tensor:
         """The rows as they are, where the mixed ones are (M, B, ...)."""

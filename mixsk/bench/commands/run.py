@@ -14,7 +14,7 @@ from mixsk.bench import runner
 from mixsk.bench.cli import CELLS_LEFT, DONE, FAILED, INTERRUPTED
 from mixsk.bench.engine import cluster
 from mixsk.bench.lock import alone
-from mixsk.bench.methods import DEFAULT, METHODS, TEXT_METHODS, load_methods
+from mixsk.bench.methods import DEFAULT, METHODS_FOR, load_methods
 from mixsk.bench.plan import planned
 from mixsk.bench.protocol import PROTOCOLS, Protocol
 from mixsk.bench.screen import counting, progress, show_results
@@ -32,19 +32,23 @@ def configure(parser):
         "Run every method on every table of a suite, on the same splits, into a folder. What the folder has "
         "already is kept, so that the same command goes on where it was stopped."
     )
+    known = "; ".join(f"for {kind}s: {', '.join(names)}" for kind, names in METHODS_FOR.items())
     parser.epilog = (
-        f"methods: {', '.join(METHODS)}; for texts: {', '.join(TEXT_METHODS)}. Exit status: 0 all cells ran, "
-        "1 a cell failed or results cannot be written, 2 bad input, 3 cells are left after --stop-after, 130 "
-        "interrupted."
+        f"methods {known}. Exit status: 0 all cells ran, 1 a cell failed or results cannot be written, 2 bad "
+        "input, 3 cells are left after --stop-after, 130 interrupted."
     )
     what = parser.add_argument_group("what is run").add_argument
     what("--suite", default="builtin", help=f"{', '.join(suite_names())}, or a .toml file (default: builtin)")
     what(
         "--methods",
         help="names joined by commas, or all; a .py file that has a dict METHODS of names and scikit-learn "
-        f"classifiers is one of them (default: {','.join(DEFAULT)}; for texts all)",
+        f"classifiers is one of them (default: {','.join(DEFAULT)}; for texts and images all)",
     )
-    what("--protocol", choices=PROTOCOLS, help="how tables are split (default: cv; for texts official)")
+    what(
+        "--protocol",
+        choices=PROTOCOLS,
+        help="how rows are split (default: cv; texts and images: official)",
+    )
     what("--folds", type=_at_least(2), default=5, help="of cv (default: 5)")
     what("--repeats", type=_at_least(1), default=1, help="of cv and holdout, other splits (default: 1)")
     what("--test-size", type=_share, default=0.3, help="of holdout and paper (default: 0.3)")
@@ -66,7 +70,11 @@ def configure(parser):
     how("--apart", action="store_true", help="train no cells together: seconds are then those of one fit")
     how("--keep-failed", action="store_true", help="do not run failed cells again")
     how("--cache", type=_folder, help="root of the OpenML cache (default: openml-python's)")
-    how("--data", type=_folder, help="folder of the files of texts (default: MIXSK_DATA or ~/mixsk_data)")
+    how(
+        "--data",
+        type=_folder,
+        help="folder of texts and images (default: MIXSK_DATA or ~/mixsk_data)",
+    )
 
 
 def run(args, parser):
@@ -77,7 +85,7 @@ def run(args, parser):
     suite = read_suite(
         args.suite, cache_dir=args.cache, offline=args.offline, parity=args.parity, data_home=args.data
     )
-    names, splits = ("all", "official") if suite.reads == "text" else (",".join(DEFAULT), "cv")
+    names, splits = (",".join(DEFAULT), "cv") if suite.reads == "table" else ("all", "official")
     methods = load_methods(names if args.methods is None else args.methods, suite.reads)
     _check_readable(suite, methods, args.module, args.protocol)
     methods, left_out = _for_network(methods, args.module, asked=args.methods not in ("all", None))
@@ -183,21 +191,20 @@ def _for_network(methods, module, asked):
 
 
 def _check_readable(suite, methods, module, protocol):
-    """Raise ValueError if something asked for cannot read the tables, or the texts, of a suite."""
+    """Raise ValueError if something asked for cannot read the tables, texts or images of a suite."""
     those = f"suite {suite.name} has {suite.reads}s"
     for name, method in methods.items():
         if method.reads not in (None, suite.reads):
-            known = TEXT_METHODS if suite.reads == "text" else METHODS
             raise ValueError(
-                f"method {name} is for {method.reads}s, and {those}; use {', '.join(known)}, or methods of "
-                "your own."
+                f"method {name} is for {method.reads}s, and {those}; use "
+                f"{', '.join(METHODS_FOR[suite.reads])}, or methods of your own."
             )
     if module is not None and reads(module) != suite.reads:
         known = [name for name in BACKBONES if reads(name) == suite.reads]
         raise ValueError(
             f"--module {module} reads {reads(module)}s, and {those}; use {' or '.join(known) or 'another'}."
         )
-    if protocol == "paper" and suite.reads == "text":
+    if protocol == "paper" and suite.reads != "table":
         raise ValueError(f"protocol paper is that of the GenLabel paper's tables, and {those}; use official.")
 
 
