@@ -68,7 +68,7 @@ def settled(estimator: Any, n_rows: int | None) -> Training:
     """
     found = usual(estimator.module, n_rows)
     if not is_auto(estimator.optimizer) and estimator.optimizer != found.optimizer:
-        found = replace(found, lr=OTHER.lr, weight_decay=OTHER.weight_decay, decay_rows=None)
+        found = replace(found, lr=OTHER.lr, weight_decay=OTHER.weight_decay, decay_rows=None, options={})
     if found.decay_rows is not None:  # rows that come one call after the other may be any number
         most = OTHER.weight_decay if n_rows is None else found.decay_rows / n_rows
         found = replace(found, weight_decay=min(found.weight_decay, most))

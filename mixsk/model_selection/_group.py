@@ -45,10 +45,11 @@ def why_not(clf: Any, sizes: Sequence[int] = ()) -> str | None:
     if not stacks(clf.module):
         kind = f"module={clf.module!r}" if isinstance(clf.module, str) else "a module of your own"
         return f"{kind} has no model axis"
-    own = {name[len("optimizer__") :] for name in vars(clf) if name.startswith("optimizer__")}
-    optimizer = settled(clf, None).optimizer
-    if not isinstance(optimizer, str) or not own <= OPTIONS[optimizer]:
-        return f"optimizer={optimizer!r} with {sorted(own)} has no stacked form"
+    options = {name[len("optimizer__") :] for name in vars(clf) if name.startswith("optimizer__")}
+    training = settled(clf, None)
+    optimizer, options = training.optimizer, options | training.options.keys()
+    if not isinstance(optimizer, str) or not options <= OPTIONS[optimizer]:
+        return f"optimizer={optimizer!r} with {sorted(options)} has no stacked form"
     for name, idle in (
         ("callbacks", None), ("verbose", 0), ("time_limit", None), ("warm_start", False), ("n_members", 1),
         ("amp", None),

@@ -284,7 +284,10 @@ def _train_stack(prepared: list[_Prepared], outcomes: list[Outcome], callbacks: 
         device=str(device),
         optimizer__rates=torch.tensor([one.lr for one in each], dtype=torch.float64),
         optimizer__decays=torch.tensor([one.weight_decay for one in each], dtype=torch.float64),
-        **{f"optimizer__{name}": value for name, value in _prefixed(first, "optimizer__").items()},
+        **{
+            f"optimizer__{name}": value
+            for name, value in {**training.options, **_prefixed(first, "optimizer__")}.items()
+        },
     ).initialize()
     with seeded(int(first._streams(DROPOUT)[0].generate_state(1)[0]), device):
         trained.partial_fit((batches, valid), epochs=training.max_epochs)
