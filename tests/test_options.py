@@ -65,7 +65,7 @@ class Small(nn.Module):
         return self.head(torch.relu(self.norm(h)).flatten(1))
 
 
-@pytest.mark.parametrize("more", [{}, {"optimizer": "sgd"}])
+@pytest.mark.parametrize("more", [{}, {"accumulate": 2, "ema": 0.8}])
 def test_bfloat16_trains_a_small_convolution_on_the_cpu(more):
     X, y = rows(180)
     clf = MixupClassifier(

@@ -109,6 +109,8 @@ def make_net(
         time_limit=estimator.time_limit,
         amp=estimator.amp,
         batch_size=training.batch_size,
+        accumulate=estimator.accumulate,
+        ema=estimator.ema,
     )
     callbacks = list(deepcopy(estimator.callbacks or []))
     if estimator.verbose:

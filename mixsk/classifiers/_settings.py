@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from mixsk.backbones import BACKBONES, MLP, Backbone, Training, accepted, network
+from mixsk.engine.accumulate import steps_of
 from mixsk.engine.iterator import batch_slots
 
 NAMES = ("optimizer", "lr", "weight_decay", "schedule", "batch_size", "max_epochs")
@@ -80,7 +81,7 @@ def settled(estimator: Any, n_rows: int | None) -> Training:
         while n_rows > found.max_batches * found.batch_size:
             found = replace(found, batch_size=2 * found.batch_size)
     if found.steps is not None and is_auto(estimator.max_epochs):
-        n_batches = len(batch_slots(n_rows, found.batch_size))
+        n_batches = steps_of(len(batch_slots(n_rows, found.batch_size)), estimator.accumulate)
         least = min(found.min_epochs, max(1, found.max_steps // n_batches))
         found = replace(found, max_epochs=max(least, -(-found.steps // n_batches)))
     return found

@@ -360,6 +360,25 @@ PARAMETERS: dict[str, Parameter] = {
     Rows a step, at most: the batches of an epoch are as few as this allows, and alike in size;
     of more than one row.""",
     ),
+    "accumulate": Parameter(
+        1,
+        [COUNT],
+        """int >= 1, default=1
+    Batches whose gradients are averaged for one step of the optimiser, of an epoch's last the rest.
+    That is a step on their mean loss, in the memory of one of them; where rows see the others of their
+    batch (batch normalisation, Infinite Class Mixup, pairs and lam of the mixing itself) it is not the
+    same as one larger batch.""",
+    ),
+    "ema": Parameter(
+        None,
+        [None, Interval(Real, 0, 1, closed="neither")],
+        """float in (0, 1) or None, default=None
+    Decay of an exponential moving average of the network's weights, moved after each step: about the
+    mean of the last 1 / (1 - ema) of them. Validation, early stopping and predictions use the average,
+    running statistics of batch normalisation included. `partial_fit` goes on from the weights behind
+    it, and with the same average; `warm_start`, or a `partial_fit` after a pickle or `set_params`,
+    goes on from the average.""",
+    ),
     "max_epochs": Parameter(
         "auto",
         [COUNT, StrOptions({"auto"})],

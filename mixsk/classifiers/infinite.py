@@ -83,6 +83,8 @@ class InfiniteMixupClassifier(MixClassifier):
         weight_decay: Any = "auto",
         schedule: Any = "auto",
         batch_size: Any = "auto",
+        accumulate: int = 1,
+        ema: float | None = None,
         max_epochs: Any = "auto",
         time_limit: float | None = None,
         early_stopping: Any = "auto",

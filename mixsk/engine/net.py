@@ -21,6 +21,8 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
+from mixsk.engine.accumulate import ALONE, Turn, steps_of, turns
+from mixsk.engine.average import Average
 from mixsk.engine.iterator import CleanBatches, Part, TrainingBatches
 from mixsk.engine.schedule import make_schedule
 from mixsk.engine.snapshot import Patience, Snapshot
@@ -47,7 +49,11 @@ class Plan:
     amp : {"bf16", "fp16"} or None
         Autocast of the forward pass.
     batch_size : int
-        Rows a step.
+        Rows a batch.
+    accumulate : int
+        Batches a step of the optimiser.
+    ema : float or None
+        Decay of the average of the module's weights that takes their place in validation and in the end.
     """
 
     schedule: Any = None
@@ -55,6 +61,8 @@ class Plan:
     time_limit: float | None = None
     amp: str | None = None
     batch_size: int = 128
+    accumulate: int = 1
+    ema: float | None = None
 
 
 class MixNet(ClassifierMixin, NeuralNet):
@@ -79,6 +87,7 @@ class MixNet(ClassifierMixin, NeuralNet):
         self.plan = plan
         self.stop_: str | None = None
         self.patience_: Patience | None = None
+        self.average_: Average | None = None
 
     @property
     def _default_callbacks(self) -> list[Any]:
@@ -115,7 +124,8 @@ class MixNet(ClassifierMixin, NeuralNet):
                     self.notify("on_epoch_begin", **datasets)
                     self.history.record("phase", phase.name)
                     self._run_epoch(batches, valid)
-                    self._end_epoch(datasets)
+                    with self._averaged():
+                        self._end_epoch(datasets)
                     if self.stop_ is not None:
                         break
                 if self.stop_ == "early_stopping" and phase is not phases[-1]:
@@ -130,7 +140,9 @@ class MixNet(ClassifierMixin, NeuralNet):
             self._train_only(None)
             self.criterion_.freeze(None, 0)
             if self.patience_ is not None:
-                self.patience_.restore()
+                self._restore_best(self.patience_)
+            if self.average_ is not None:
+                self.average_.show(True)
             if getattr(self.criterion_.loss, "lacks_offsets", False) and self.stop_ != "diverged":
                 self._fit_offsets(batches.part)
         return self
@@ -141,6 +153,24 @@ class MixNet(ClassifierMixin, NeuralNet):
         each = [(self._logits(x).detach(), y, w) for x, y, w in self._clean_batches(part)]
         logits, y, w = zip(*each, strict=True)
         self.module_.shift(fit_offsets(torch.cat(logits, 1), torch.cat(y), torch.cat(w)))
+
+    def _restore_best(self, patience: Patience) -> None:
+        patience.restore()
+        if self.average_ is not None:
+            self.average_.take_over()
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """The network as it would be if training ended now."""
+        return nullcontext() if self.average_ is None else self.average_.shown()
+
+    def _begin_average(self) -> list[nn.Module]:
+        """The average of the weights, which a further call of `partial_fit` goes on with; what holds it."""
+        if self.plan.ema is None:
+            return []
+        if self.average_ is None:
+            self.average_ = Average(self.module_, self.plan.ema)
+        self.average_.show(False)
+        return [self.average_.averaged]
 
     def _end_epoch(self, datasets: dict[str, Any]) -> None:
         try:
@@ -162,18 +192,23 @@ class MixNet(ClassifierMixin, NeuralNet):
         self.per_batch_ = False
         if plan.schedule is not None:
             self.scheduler_, self.per_batch_ = make_schedule(
-                plan.schedule, self.optimizer_, epochs, len(batches)
+                plan.schedule, self.optimizer_, epochs, steps_of(len(batches), plan.accumulate)
             )
-        networks = [self.module_, self.criterion_.aux]
-        self.finite_, self.finite_epoch_ = Snapshot(networks), len(self.history)
+        averaged = self._begin_average()
+        self.networks_ = [*(averaged or [self.module_]), self.criterion_.aux]  # that the best epoch is of
+        trained = [self.module_, self.criterion_.aux, *averaged]
+        self.finite_, self.finite_epoch_ = Snapshot(trained), len(self.history)
         restore = valid is not None and plan.patience is not None
-        self.patience_ = Patience(networks, plan.patience) if restore else None
+        self.patience_ = Patience(self.networks_, plan.patience) if restore else None
         self.scaler_ = torch.amp.GradScaler(torch.device(self.device).type) if plan.amp == "fp16" else None
 
     def _begin_phase(self, phase: Phase, first: bool) -> None:
         if not first and self.patience_ is not None:  # each phase ends with its own best weights
-            self.patience_.restore()
-            self.patience_ = Patience([self.module_, self.criterion_.aux], self.plan.patience)
+            self._restore_best(self.patience_)
+            self.patience_ = Patience(self.networks_, self.plan.patience)
+        if not first and self.average_ is not None:  # and with those that it would predict with
+            self.average_.take_over()
+            self.average_.start_anew()
         if phase.on_start is not None:
             phase.on_start(self)
             self.optimizer_.state.clear()  # moments of weights that may be new
@@ -204,9 +239,9 @@ class MixNet(ClassifierMixin, NeuralNet):
         start = time.perf_counter()
         self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
         if valid is not None:
-            self.run_single_epoch(
-                self._clean_batches(valid), training=False, prefix="valid", step_fn=self.validation_step
-            )
+            clean = self._clean_batches(valid)
+            with self._averaged():
+                self.run_single_epoch(clean, training=False, prefix="valid", step_fn=self.validation_step)
         self.history.record("dur", time.perf_counter() - start)
 
     def _clean_batches(self, valid: Part) -> Any:
@@ -229,13 +264,13 @@ class MixNet(ClassifierMixin, NeuralNet):
 
     def _train_epoch(self, batches: TrainingBatches, prefix: str, step_fn: Any) -> None:
         losses, sizes = [], []
-        for batch in batches:
+        for batch, turn in zip(batches, turns(len(batches), self.plan.accumulate), strict=True):
             if self.listening_:
                 self.notify("on_batch_begin", batch=_pair(batch), training=True)
-            step = step_fn(batch)
+            step = step_fn(batch, turn=turn)
             losses.append(step["loss"])
             sizes.append(batch.x.shape[1])
-            if self.per_batch_:
+            if self.per_batch_ and turn.last:
                 self.scheduler_.step()
             if self.listening_:
                 self.history.record_batch(f"{prefix}_loss", float(step["loss"].mean()))
@@ -300,16 +335,23 @@ class MixNet(ClassifierMixin, NeuralNet):
         if self.patience_ is not None and self.patience_.update(loss):
             self.stop_ = self.stop_ or "early_stopping"
 
-    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
-        """One optimiser step; returns the batch's loss (M,)."""
+    def train_step(self, batch: Batch, turn: Turn = ALONE, **fit_params: Any) -> dict[str, Any]:
+        """A batch's gradient and, if it is the last of its group, a step; returns the batch's loss (M,)."""
         with self._autocast():
             losses = self.criterion_(self.module_, batch, self.objective_)
-        for group in self.optimizer_.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None  # what zero_grad does, without its profiler hooks
+        if turn.first:
+            for group in self.optimizer_.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = None  # what zero_grad does, without its profiler hooks
         # Models share no weights, so their losses' sum has each model's own gradient: the same as ones here.
         scaled = losses if self.scaler_ is None else self.scaler_.scale(losses)
-        scaled.backward(torch.ones_like(losses))
+        scaled.backward(torch.full_like(losses, turn.share))
+        if turn.last:
+            self._step(batch)
+        return {"loss": losses.detach(), "y_pred": self._clean_logits(batch) if self.scoring_ else None}
+
+    def _step(self, batch: Batch) -> None:
+        """Change the weights by the gradients of a group, of which this is the last batch."""
         if self.listening_:
             if self.scaler_ is not None:
                 self.scaler_.unscale_(self.optimizer_)  # callbacks clip gradients at their true scale
@@ -324,7 +366,8 @@ class MixNet(ClassifierMixin, NeuralNet):
         else:
             self.scaler_.step(self.optimizer_)
             self.scaler_.update()
-        return {"loss": losses.detach(), "y_pred": self._clean_logits(batch) if self.scoring_ else None}
+        if self.average_ is not None:
+            self.average_.update()
 
     def _clean_logits(self, batch: Batch) -> Tensor:
         """Logits (B, C) of the batch's rows as they are: a score on mixed rows would mean nothing."""
