@@ -30,6 +30,7 @@ from mixsk.classifiers._callbacks import (
     open_context,
     with_callbacks,
 )
+from mixsk.classifiers._checkpointing import Checkpointing
 from mixsk.classifiers._data import check_labels, encode_labels
 from mixsk.classifiers._network import _prefixed, make_backbone, make_net, pick_device
 from mixsk.classifiers._params import ParamsMixin
@@ -44,6 +45,7 @@ STRUCTURE = {"module", "hidden", "activation", "encoder", "dtype", "n_members", 
 
 
 class MixClassifier(
+    Checkpointing,
     Preparation,
     Bagging,
     Calibration,
@@ -147,6 +149,7 @@ class MixClassifier(
         again = self.warm_start and hasattr(self, "net_")
         with self._nothing_lost():
             train, valid, net = self._prepare(X, y, sample_weight, X_val, y_val, sample_weight_val, again)
+            net.plan = replace(net.plan, checkpoint=self._checkpoint_file(net, train, valid))
             temperature = self._fit_temperature(X, y, sample_weight)
             context = open_context(self, net.max_epochs, *given)
             if context is not None:
@@ -162,6 +165,7 @@ class MixClassifier(
                 self._temperature = self._held_out_temperature(train)
         finally:
             net.callbacks_ = [pair for pair in net.callbacks_ if pair[0] != "scikit_learn"]
+            net.plan = replace(net.plan, checkpoint=None)
         close_context(context, self, *given)
         return self
 

@@ -77,7 +77,7 @@ class Calibration:
     def _in_a_fold(self) -> dict[str, Any]:
         """Parameters of the fits that only serve this one."""
         limit = self.time_limit and self.time_limit / (FOLDS + 1)
-        return {"calibrate": False, "n_cv": 1, "verbose": 0, "time_limit": limit}
+        return {"calibrate": False, "n_cv": 1, "verbose": 0, "time_limit": limit, "checkpoint": None}
 
 
 def out_of_fold(

@@ -125,6 +125,7 @@ class ParamsMixin:
                 "temperature would not be that of a network that goes on. Set one of them to False."
             )
         self._check_bagging()  # type: ignore[attr-defined]
+        self._check_checkpoint()  # type: ignore[attr-defined]
         self._check_extra()
         self._check_callbacks()
         self._check_effects()

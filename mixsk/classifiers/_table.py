@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, NamedTuple, TypeVar
 
 from sklearn.utils._param_validation import (
@@ -390,6 +391,20 @@ PARAMETERS: dict[str, Parameter] = {
         [None, POSITIVE],
         """float > 0 or None, default=None
     Seconds after which training stops; what is trained by then is kept.""",
+    ),
+    "checkpoint": Parameter(
+        None,
+        [None, str, PathLike],
+        """str, path or None, default=None
+    File into which training is written after each epoch. A `fit` with the same parameters and data
+    that finds it goes on where it ends, and gives what it would have given without the interruption (on
+    the CPU bit for bit); after one that was finished it gives its result at once, after one that
+    `time_limit` ended it trains on from the last whole epoch. Choices and folds are made again. What only
+    says where and how long (`device`, `n_threads`, `time_limit`, `verbose`, `callbacks`, and
+    `max_epochs` without `schedule` and `mix_off`) may change. The file belongs to one fit: any other, as in
+    a search or a cross-validation, is refused and leaves it alone. Without a seed, or with a
+    RandomState, the file's seed is used. What callbacks, or rules of your own, remember is not written.
+    Not for `warm_start`, `partial_fit` and `density_schedule="warmup"`.""",
     ),
     "early_stopping": Parameter(
         "auto",

@@ -90,6 +90,7 @@ class AMPClassifier(MixClassifier):
         ema: float | None = None,
         max_epochs: Any = "auto",
         time_limit: float | None = None,
+        checkpoint: Any = None,
         early_stopping: Any = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,

@@ -136,6 +136,7 @@ class GenLabelClassifier(MixClassifier):
         ema: float | None = None,
         max_epochs: Any = "auto",
         time_limit: float | None = None,
+        checkpoint: Any = None,
         early_stopping: Any = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -314,6 +315,7 @@ class GenLabelClassifier(MixClassifier):
     def _to_choose_by(self) -> dict[str, Any]:
         """Our parameters for a fit that only serves a choice: alone, silent, and with a seed of its own."""
         alone = {"n_members": 1, "n_cv": 1, "calibrate": False, "verbose": 0, "warm_start": False}
+        alone["checkpoint"] = None
         given = self.get_params(deep=False) | alone
         for name in [name for name in given if name.startswith("callbacks__print_log__")]:
             del given[name]  # of the callback that `verbose` brings

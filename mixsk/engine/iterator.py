@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,7 @@ class TrainingBatches:
         n_classes = part.rows.n_classes
         self.one_hot = torch.eye(n_classes, dtype=part.rows.dtype, device=part.rows.device)
         self.step = first_step
+        self._to_skip = 0
         self._batches = self._endless()
 
     def __len__(self) -> int:
@@ -123,6 +125,10 @@ class TrainingBatches:
         streams = (self.order, self.draws, self.augments)
         self.order, self.draws, self.augments = ([rng.spawn(1)[0] for rng in rngs] for rngs in streams)
         self._batches = self._endless()
+
+    def skip(self, n_batches: int) -> None:
+        """Pass over the first batches, before any is taken: they are drawn, and not gathered."""
+        self._to_skip += n_batches
 
     def _endless(self) -> Iterator[Batch]:
         n_batches, width = self.slots.shape
@@ -178,14 +184,17 @@ class TrainingBatches:
         drawn = self._draw(y, self.step + np.arange(n_steps))
         noise = self._noise(y.shape)
         self.step += n_steps
-        loaded = self._loaded(index)
         at, codes = self._upload(index), self._upload(np.maximum(y, 0))
         sizes = np.tile(sizes, epochs).tolist()
         rows = self.part.rows
+        longest = [None] * n_steps if rows.lengths is None else rows.lengths[index].max((1, 2)).tolist()
+        passed = min(self._to_skip, n_steps)
+        self._to_skip -= passed
+        loaded = self._loaded(index[passed:])
         numbers = max(math.prod(rows.X.shape[1:]), rows.n_classes, *self.recipe.below_.widths)
         group = max(1, GROUP // (index[0].size * numbers)) if loaded is None else 1
-        longest = [None] * n_steps if rows.lengths is None else rows.lengths[index].max((1, 2)).tolist()
-        for start in range(0, n_steps, group):
+        # From the start of a group: rows that are mixed together in other company may be rounded otherwise.
+        for start in range(passed - passed % group, n_steps, group):
             some = slice(start, start + group)
             draw_of_some = Draw(*(None if v is None else v[some] for v in drawn))
             # A model's steps lie side by side, (M, S * B): rules see one long batch.
@@ -195,7 +204,8 @@ class TrainingBatches:
                 x = rows.at(long, noise_of_some)
             else:
                 x = rows.seen(next(loaded).unflatten(0, long.shape), noise_of_some)
-            yield from self._group(x, long, codes[some], draw_of_some, sizes[some], longest[some])
+            batches_of_some = self._group(x, long, codes[some], draw_of_some, sizes[some], longest[some])
+            yield from islice(batches_of_some, max(0, passed - start), None)
 
     def _group(
         self,

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from mixsk.engine.accumulate import ALONE, Turn, steps_of, turns
 from mixsk.engine.average import Average
+from mixsk.engine.checkpoint import CheckpointFile, captured, put_back
 from mixsk.engine.iterator import CleanBatches, Part, TrainingBatches
 from mixsk.engine.schedule import make_schedule
 from mixsk.engine.snapshot import Patience, Snapshot
@@ -54,6 +55,8 @@ class Plan:
         Batches a step of the optimiser.
     ema : float or None
         Decay of the average of the module's weights that takes their place in validation and in the end.
+    checkpoint : CheckpointFile or None
+        Written after each epoch; what it has found is gone on with. For trainings of one phase.
     """
 
     schedule: Any = None
@@ -63,6 +66,7 @@ class Plan:
     batch_size: int = 128
     accumulate: int = 1
     ema: float | None = None
+    checkpoint: CheckpointFile | None = None
 
 
 class MixNet(ClassifierMixin, NeuralNet):
@@ -113,21 +117,24 @@ class MixNet(ClassifierMixin, NeuralNet):
         batches, valid = X
         epochs = self.max_epochs if epochs is None else epochs
         datasets = {"dataset_train": batches.part, "dataset_valid": valid}
+        first = len(self.history)
         self._begin(batches, valid, epochs)
         try:
+            done = self._resume(batches, first)
             phases = self.criterion_.phases(epochs)
             for phase in phases:
                 if phase is not phases[0]:
                     batches.restart()
                 self._begin_phase(phase, first=phase is phases[0])
-                for _ in range(phase.epochs):
+                for _ in range(done, phase.epochs):
+                    if self.stop_ is not None:
+                        break
                     self.notify("on_epoch_begin", **datasets)
                     self.history.record("phase", phase.name)
                     self._run_epoch(batches, valid)
                     with self._averaged():
                         self._end_epoch(datasets)
-                    if self.stop_ is not None:
-                        break
+                    self._write(first)
                 if self.stop_ == "early_stopping" and phase is not phases[-1]:
                     self.stop_ = None  # the phase is over, not the training
                 if self.stop_ is not None:
@@ -153,6 +160,31 @@ class MixNet(ClassifierMixin, NeuralNet):
         each = [(self._logits(x).detach(), y, w) for x, y, w in self._clean_batches(part)]
         logits, y, w = zip(*each, strict=True)
         self.module_.shift(fit_offsets(torch.cat(logits, 1), torch.cat(y), torch.cat(w)))
+
+    def _resume(self, batches: TrainingBatches, first: int) -> int:
+        """Epochs of an interrupted training, whose state the net takes; 0 if there is none.
+
+        Raises
+        ------
+        ValueError
+            If what would have to be written cannot be: now, and not after the first epoch.
+        """
+        file = self.plan.checkpoint
+        if file is None:
+            return 0
+        try:
+            captured(self, first)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(
+                f"checkpoint={str(file.path)!r} cannot hold the state of this optimiser or schedule: "
+                f"{error}. Use one of torch's, or checkpoint=None."
+            ) from error
+        return 0 if file.found is None else put_back(self, file.found, batches)
+
+    def _write(self, first: int) -> None:
+        """The state after an epoch; not of a part of one, from which the batches could not go on."""
+        if self.plan.checkpoint is not None and self.stop_ != "time_limit":
+            self.plan.checkpoint.save(captured(self, first))
 
     def _restore_best(self, patience: Patience) -> None:
         patience.restore()

@@ -59,6 +59,11 @@ class StackedBatches:
         for batches in zip(*(source.batches for source in self.sources), strict=True):
             yield self._joined(batches)
 
+    def skip(self, n_batches: int) -> None:
+        """Pass over the next batches of every source."""
+        for source in self.sources:
+            source.batches.skip(n_batches)
+
     def _joined(self, batches: tuple[Batch, ...]) -> Batch:
         sizes = tuple(batch.x.shape[1] for batch in batches)
         width = max(sizes)

@@ -52,7 +52,7 @@ def why_not(clf: Any, sizes: Sequence[int] = ()) -> str | None:
         return f"optimizer={optimizer!r} with {sorted(options)} has no stacked form"
     for name, idle in (
         ("callbacks", None), ("verbose", 0), ("time_limit", None), ("warm_start", False), ("n_members", 1),
-        ("amp", None), ("accumulate", 1), ("ema", None),
+        ("amp", None), ("accumulate", 1), ("ema", None), ("checkpoint", None),
     ):  # fmt: skip
         if getattr(clf, name) != idle:
             return f"{name}={getattr(clf, name)!r} is for a fit of its own"

@@ -126,6 +126,14 @@ class AdversarialLam(Choice):
             slope = slope / (loss.shape[1] if present is None else present.sum(-1, keepdim=True).clamp_min(1))
         return (lam.detach() + per_model(self.epsilon, 2) * slope.clamp(-1, 1)).clamp(0, 1)
 
+    def get_extra_state(self) -> list[Tensor]:
+        """What `reweight` remembers of the last batches, for a checkpoint."""
+        return list(getattr(self, "recent_", ()))
+
+    def set_extra_state(self, state: list[Tensor]) -> None:
+        """Remember again what `get_extra_state` gave."""
+        self.recent_ = deque(state, maxlen=MEMORY)
+
     def _row_weight(self, gain: Tensor, present: Tensor | None) -> Tensor:
         positive = gain.clamp_min(0).double()
         if present is not None:
