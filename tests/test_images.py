@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
+from skorch.callbacks import Callback
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
@@ -308,3 +309,77 @@ def test_early_stopping_and_calibration_hold_images_out(digits):
     clf = MixupClassifier(module="lenet", early_stopping=True, calibrate=True, **FAST).fit(X, y)
     assert "valid_loss" in clf.history_
     assert clf.temperature_ > 0
+
+
+# --- training -----------------------------------------------------------------------------------------
+
+
+class Lost(Callback):
+    """Ends training in the middle of its second epoch, as a lost machine does."""
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        if training and len(net.history) == 2:
+            raise RuntimeError("lost")
+
+
+@pytest.mark.parametrize("form", ["array", "dataset"])
+@pytest.mark.parametrize(
+    ("cls", "params"),
+    [
+        (MixupClassifier, {"mix": "cutmix", "mix_prob": 0.5}),
+        (MixupClassifier, {"mix": "puzzle"}),
+        (LaMixClassifier, {}),
+        (GenLabelClassifier, ONLINE),
+        (AMPClassifier, {"mix_at": 1, "ema": 0.9, "accumulate": 2}),
+    ],
+)
+def test_a_fit_to_images_that_was_lost_goes_on_from_its_checkpoint(cls, params, form, digits, tmp_path):
+    X, y = digits if form == "array" else (Pairs(*digits), None)
+    params = {**SMALL, "max_epochs": 4, "encoder": ImageEncoder(augment="crop-flip"), **params}
+    whole = cls(**params).fit(X, y)
+    clf = cls(**params, checkpoint=tmp_path / "fit.pt", callbacks=[Lost()])
+    with pytest.raises(RuntimeError, match="lost"):
+        clf.fit(X, y)
+    clf.set_params(callbacks=None).fit(X, y)
+    assert same(clf, whole)
+    assert np.array_equal(clf.predict_proba(X), whole.predict_proba(X))
+    assert clf.n_iter_ == 4
+
+
+def test_channels_last_is_a_matter_of_speed_alone(digits):
+    X, y = digits
+    nets = [
+        MixupClassifier(**SMALL, module__channels_last=on, dtype="float64", mix_at="any").fit(X, y)
+        for on in (True, False)
+    ]
+    np.testing.assert_allclose(*(clf.predict_proba(X) for clf in nets), rtol=1e-6, atol=1e-9)
+
+
+def test_options_of_the_networks_own_optimiser_go_with_it_alone(digits):
+    X, y = digits
+    groups = {}
+    for optimizer in ("auto", "sgd", "adam"):
+        clf = MixupClassifier(**SMALL, optimizer=optimizer).fit(X, y)
+        groups[optimizer] = clf.net_.optimizer_.param_groups[0]
+    assert groups["auto"]["nesterov"]
+    assert groups["sgd"]["momentum"] == 0.9
+    assert "momentum" not in groups["adam"]
+
+
+def test_the_policy_of_adamixup_shares_the_body_and_leaves_its_statistics_alone(digits):
+    X, y = digits
+    clf = AdaMixupClassifier(**SMALL)
+    train, _, net = clf._prepare(X, y)
+    net.initialize()
+    net.module_.train()
+    policy = net.criterion_.method.policy_
+    (source,) = clf._batches(train, [net.criterion_], 48, 1)
+    batch = next(iter(source))
+    before = {name: value.clone() for name, value in net.module_.named_buffers()}
+    shares = policy(batch.x, batch.x.flip(1), net.module_)
+    assert shares.shape == (1, 48, 3)
+    torch.testing.assert_close(shares.sum(-1), torch.ones(1, 48))
+    assert all(torch.equal(before[name], value) for name, value in net.module_.named_buffers())
+    shares[..., 0].sum().backward()
+    assert next(net.module_.stages.parameters()).grad.abs().sum() > 0
+    assert policy.gates.grad.abs().sum() > 0
