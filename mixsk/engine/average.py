@@ -39,6 +39,9 @@ class Average:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network, self.averaged = network, deepcopy(network)
+        for part in self.averaged.modules():
+            if isinstance(part, nn.RNNBase):
+                part.flatten_parameters()  # into one piece of memory, as cuDNN wants them
         self.move = get_ema_multi_avg_fn(decay)
         self.n_steps = 0
         self.is_shown = False

@@ -268,9 +268,9 @@ def _remembering(recipe: Any) -> list[tuple[str, Any]]:
 
 
 def _record(epoch: Mapping[str, Any]) -> dict[str, Any]:
-    """An epoch of the history, without what callbacks may have put there that cannot be written."""
-    kept = {}
-    for name, value in epoch.items():
+    """An epoch of the history, without its batches and what callbacks put there that cannot be written."""
+    kept: dict[str, Any] = {}
+    for name, value in {**epoch, "batches": []}.items():
         try:
             kept[name] = plain(value)
         except TypeError:
