@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +21,8 @@ PALETTE = (
     "#717581",
     "#92dadd",
 )
+# Of lines: without the greys, which are for references.
+LINE_COLORS = tuple(color for color in PALETTE if color not in ("#94a4a2", "#717581"))
 
 
 class ClassPicture:
@@ -76,6 +79,24 @@ def class_colors(colors: Any, n_classes: int) -> np.ndarray:
 def blend(p: np.ndarray, colors: np.ndarray) -> np.ndarray:
     """Colour of class probabilities p (..., C): the classes' colours in these shares, (..., 3)."""
     return (p @ colors).clip(0, 1)
+
+
+def check_spread(spread: Any) -> None:
+    """Raise ValueError if it is neither None nor two quantiles."""
+    if spread is None:
+        return
+    found = list(spread) if isinstance(spread, (tuple, list, np.ndarray)) else []
+    if len(found) != 2 or not all(isinstance(q, Real) for q in found) or not 0 <= found[0] < found[1] <= 1:
+        raise ValueError(
+            "spread must be two quantiles in [0, 1], the lower first, such as (0.25, 0.75), or None for no "
+            f"band. Got {spread!r}."
+        )
+
+
+def draw_band(ax: Any, x: np.ndarray, values: np.ndarray, spread: Any, color: Any) -> Any:
+    """A band between two quantiles over the first axis of values (n, len(x)), in a pale colour."""
+    style = {"facecolor": (color, 0.12), "edgecolor": (color, 0.5), "linewidth": 0.5}
+    return ax.fill_between(x, *np.quantile(values, spread, axis=0), **style)
 
 
 def label_axes(ax: Any, xlabel: str | None, ylabel: str | None) -> None:

@@ -8,18 +8,14 @@ loss: without it nobody can tell a bad prediction from a label that nobody can b
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from scipy.special import entr
-from sklearn.utils.validation import check_is_fitted
 
-from mixsk.classifiers._base import MixClassifier
-from mixsk.classifiers._data import check_labels, check_lengths, encode_labels
-from mixsk.plots._drawing import label_axes, pyplot
-from mixsk.plots._pairs import both_ways, mixed_log_proba, random_pairs
-from mixsk.rules import mixing_sites
+from mixsk.plots._drawing import check_spread, draw_band, label_axes, pyplot
+from mixsk.plots._pairs import both_ways, checked, labelled, mixed_log_proba, one_site, random_pairs
 
 REFERENCE = "least possible"
 
@@ -181,25 +177,16 @@ class MixedLossDisplay:
             rows, y has labels that the classifier does not know, or `predict` would refuse X.
         """
         pyplot(cls.__name__)  # before the work
-        if not isinstance(estimator, MixClassifier):
-            raise ValueError(
-                f"{cls.__name__} mixes rows inside a network of mixsk, but got {type(estimator).__name__}. "
-                "Of a pipeline pass the last step, and X as it reaches it: pipe[:-1].transform(X)."
-            )
-        check_is_fitted(estimator)
-        if not isinstance(n_lam, Integral) or isinstance(n_lam, bool) or n_lam < 2:
-            raise ValueError(f"n_lam must be an int >= 2. Got {n_lam!r}.")
-        site = _site(estimator, mix_at)
-        y = check_labels(y, cls.__name__)
-        check_lengths(X, y)
-        codes = encode_labels(y, estimator.classes_)
+        checked(estimator, n_lam, cls.__name__)
+        site = one_site(estimator, mix_at)
+        X, y, codes = labelled(estimator, X, y, cls.__name__)
         pairs, xlabel = random_pairs(len(y), random_state), None
         if pair is not None:
             i, j = _checked_pair(pair, len(y))
             pairs = np.array([[i, j]])
             xlabel = f"lam, share of row {i} ({y[i]}); the rest is row {j} ({y[j]})"
         lam = np.linspace(0, 1, n_lam)
-        log_p = mixed_log_proba(estimator, X, pairs, lam, site)
+        log_p, _ = mixed_log_proba(estimator, X, pairs, lam, site)
         log_p = np.take_along_axis(log_p, codes[pairs][:, None], axis=2)  # of both labels
         losses = -(lam * log_p[..., 0] + (1 - lam) * log_p[..., 1])
         least = np.not_equal(*codes[pairs].T)[:, None] * (entr(lam) + entr(1 - lam))
@@ -242,7 +229,7 @@ class MixedLossDisplay:
             If `spread` is no such pair.
         """
         plt = pyplot(type(self).__name__)
-        _check_spread(spread)
+        check_spread(spread)
         if ax is None:
             _, ax = plt.subplots()
         lam, losses = np.asarray(self.lam), np.atleast_2d(self.losses)
@@ -255,9 +242,7 @@ class MixedLossDisplay:
             what = f"mean loss of {len(losses)} pairs"
             if spread is not None:
                 what += " (band: {:g} to {:g} %)".format(*np.multiply(100, spread))
-                color = self.line_.get_color()
-                style = {"facecolor": (color, 0.12), "edgecolor": (color, 0.5), "linewidth": 0.5}
-                self.band_ = ax.fill_between(lam, *np.quantile(losses, spread, axis=0), **style)
+                self.band_ = draw_band(ax, lam, losses, spread, self.line_.get_color())
         ax.set_xlim(0, 1)
         ax.set_ylim(bottom=0, auto=True)  # and a next classifier may be higher up
         label_axes(ax, self.xlabel or "lam, share of the first row", what)
@@ -265,19 +250,6 @@ class MixedLossDisplay:
         self.legend_ = ax.legend(fontsize="small") if named else None
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _site(estimator: Any, mix_at: Any) -> int:
-    """The one stage where rows are mixed; ValueError if there are several, or it cannot be mixed there."""
-    net = estimator.net_.module_
-    chosen = estimator._fitted_params["mix_at"] if mix_at is None else mix_at
-    sites = mixing_sites(chosen, net.n_stages, net.input_site)
-    if len(sites) > 1:
-        raise ValueError(
-            f"mix_at={chosen!r} mixes at the stages {sites} of the network, and a curve is of one. Choose it "
-            f"here, such as mix_at={sites[-1]}."
-        )
-    return sites[0]
 
 
 def _checked_pair(pair: Any, n_rows: int) -> tuple[int, int]:
@@ -290,15 +262,3 @@ def _checked_pair(pair: Any, n_rows: int) -> tuple[int, int]:
             f"None for all rows. Got {pair!r}."
         )
     return int(found[0]), int(found[1])
-
-
-def _check_spread(spread: Any) -> None:
-    """Raise ValueError if it is neither None nor two quantiles."""
-    if spread is None:
-        return
-    found = list(spread) if isinstance(spread, (tuple, list, np.ndarray)) else []
-    if len(found) != 2 or not all(isinstance(q, Real) for q in found) or not 0 <= found[0] < found[1] <= 1:
-        raise ValueError(
-            "spread must be two quantiles in [0, 1], the lower first, such as (0.25, 0.75), or None for no "
-            f"band. Got {spread!r}."
-        )
