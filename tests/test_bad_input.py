@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
 from torch import nn
+from torch.utils.data import Dataset, IterableDataset
 
 from mixsk import (
     AdaMixupClassifier,
@@ -22,10 +24,10 @@ from mixsk import (
     GenLabelClassifier,
     MixupClassifier,
 )
-from mixsk.backbones import TextCNN
+from mixsk.backbones import Staged, TextCNN
 from mixsk.densities import GM
-from mixsk.encoding import TextEncoder
-from mixsk.rules import GenLabel, Logistic, Remix
+from mixsk.encoding import Augment, ImageEncoder, TextEncoder
+from mixsk.rules import GenLabel, Logistic, PuzzleMix, Remix
 
 
 def rows():
@@ -617,6 +619,360 @@ def test_an_unknown_network_is_told_of_wherever_it_is_first_looked_at():
     assert "textcn" in clf._repr_html_()
     with pytest.raises(ValueError, match="'module' parameter"):
         cross_val_score(clf, CODES, Y, cv=2, error_score="raise")
+
+
+# --- images -------------------------------------------------------------------------------------------
+
+GREYS = np.random.default_rng(0).integers(0, 256, (30, 12, 12), dtype=np.uint8)
+COLOURS = np.stack([GREYS, GREYS // 2, 255 - GREYS], -1)
+LENET = {"module": "lenet", "max_epochs": 1, "batch_size": 30, "random_state": 0}
+SMALL_RESNET = {"module": "resnet18", "module__width": 1, "max_epochs": 1, "batch_size": 30}
+
+
+class Items(Dataset):
+    """A map-style dataset of what is in a list."""
+
+    def __init__(self, items):
+        self.items = list(items)
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        return self.items[i]
+
+
+class OneByOne(IterableDataset):
+    """A dataset whose items have no numbers."""
+
+    def __iter__(self):
+        return iter(GREYS)
+
+
+# (X, other arguments of fit, error, words of the message)
+IMAGE_DATA = [
+    (GREYS[:, None, None], {}, ValueError, "X has shape (30, 1, 1, 12, 12), but must be images: an array of"),
+    (GREYS[:, 0, 0], {}, ValueError, "X has shape (30,), but must be images"),
+    (GREYS.reshape(30, -1), {}, ValueError, "X is a table of shape (30, 144). For rows of pixels say what"),
+    (GREYS.reshape(30, -1), {}, ValueError, "they are: encoder=ImageEncoder(shape=(1, 12, 12))."),
+    (X, {}, ValueError, "numbers that are no pixels need a network for tables"),
+    (pd.DataFrame({"text": TEXTS}), {}, TypeError, "Its columns must be numbers, the pixels; text needs a"),
+    (TEXTS, {}, TypeError, "Row 0 of X is 'a great film', of type str, but every row must be an image"),
+    (["0.png"] * 30, {}, TypeError, "Read files first, into an array or a torch Dataset"),
+    ({"image": GREYS}, {}, TypeError, "not a dict. Pass its values, for example X['image']"),
+    (None, {}, TypeError, "not a NoneType. Use an array"),
+    (
+        np.ones((30, 12, 12, 5)),
+        {},
+        ValueError,
+        "none of the outer ones has 1, 3 or 4 entries, as channels do",
+    ),
+    (
+        [*GREYS[:29], GREYS[29, :10]],
+        {},
+        ValueError,
+        "different sizes: (12, 12) and (10, 12) at row 29: resize",
+    ),
+    (np.where(GREYS == GREYS[1, 2, 3], np.nan, 1.0), {}, ValueError, "Input X contains NaN: image "),
+    (Items(["a cat"] * 30), {}, TypeError, "Item 0 of the dataset is a str 'a cat', but must be an image"),
+    (Items([*GREYS[:29], None]), {}, TypeError, "Item 29 of the dataset is a NoneType None, but must be"),
+    (Items([{"pixels": x} for x in GREYS]), {}, TypeError, "Item 0 of the dataset is a dict"),
+    (Items([(x, 1, 2) for x in GREYS]), {}, TypeError, "Item 0 of the dataset has 3 parts, but must be an"),
+    (
+        Items([*GREYS[:29], GREYS[29, :10]]),
+        {},
+        ValueError,
+        "Item 29 of the dataset is an image of shape (10,",
+    ),
+    (Items(GREYS), {"sample_weight": np.ones(7)}, ValueError, "sample_weight.shape"),
+    (Items(GREYS[:-1]), {}, ValueError, "inconsistent numbers of samples: [29, 30]"),
+    (OneByOne(), {}, TypeError, "not a OneByOne. Its items must have numbers: use a map-style Dataset, with"),
+    (GREYS[:-1], {}, ValueError, "inconsistent numbers of samples: [29, 30]"),
+    (GREYS, {"X_val": GREYS}, ValueError, "X_val needs y_val"),
+    (
+        GREYS,
+        {"X_val": COLOURS, "y_val": Y},
+        ValueError,
+        "ImageEncoder was fitted on 1 channel, X has 3: take a",
+    ),
+    (
+        GREYS,
+        {"X_val": GREYS[:, 1:], "y_val": Y},
+        ValueError,
+        "images of 12 x 12 pixels, X has 11 x 12: resize",
+    ),
+]
+
+
+@pytest.mark.parametrize(("X", "arguments", "error", "words"), IMAGE_DATA)
+def test_bad_images(X, arguments, error, words):
+    clf = MixupClassifier(**LENET)
+    with pytest.raises(error) as raised:
+        clf.fit(X, Y, **arguments)
+    assert words in str(raised.value)
+    assert not hasattr(clf, "net_")
+
+
+def test_no_images_and_images_without_labels():
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        MixupClassifier(**LENET).fit(GREYS[:0], Y[:0])
+    with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
+        MixupClassifier(**LENET).fit(Items(GREYS), None)
+
+
+def test_pixels_far_out_get_a_warning_and_are_trained_on():
+    with pytest.warns(
+        UserWarning, match=r"X has pixels from 0 to 2\d{4}\. If that is their unit, divide by it"
+    ):
+        clf = MixupClassifier(**LENET).fit(GREYS * 100.0, Y)
+    assert np.isfinite(clf.predict_proba(GREYS * 100.0)).all()
+    with pytest.warns(UserWarning, match=r"X has whole numbers from 0 to \d+, outside 0 to 255"):
+        MixupClassifier(**LENET).fit(GREYS.astype(int) * 2, Y)
+
+
+def test_pixels_on_another_scale_than_those_of_fit_get_a_warning():
+    clf = MixupClassifier(**LENET).fit(GREYS, Y)
+    with pytest.warns(
+        UserWarning, match="up to 1, but those of fit were up to 255: another scale. Pass whole"
+    ):
+        clf.predict(GREYS / 255)
+
+
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        (GREYS, "fitted on 3 channels, X has 1: grey images: np.repeat(X[..., None], 3, -1)."),
+        (GREYS[..., None], "fitted on 3 channels, X has 1: grey images: np.repeat(X, 3, -1)."),
+        (COLOURS[:, 1:], "fitted on images of 12 x 12 pixels, X has 11 x 12: resize them."),
+        (COLOURS[0], "of 12 x 12 pixels and 3 channels, X is one such image: use X[None]."),
+        (COLOURS.reshape(30, -1), "encoder=ImageEncoder(shape=(3, 12, 12))"),
+        (
+            Items(COLOURS[:, 1:]),
+            "fitted on images of 12 x 12 pixels, X has 11 x 12: resize them in the dataset.",
+        ),
+        (Items(GREYS), "fitted on 3 channels, X has 1: grey images: repeat the channel in the dataset."),
+        (GREYS[:0], "no images. Pass at least one"),
+    ],
+)
+def test_bad_images_to_predict(X, words):
+    clf = MixupClassifier(**LENET).fit(COLOURS, Y)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        clf.predict(X)
+
+
+def test_bad_images_to_a_fitted_model_lose_nothing():
+    clf = MixupClassifier(**LENET).fit(COLOURS, Y)
+    before = clf.predict_proba(COLOURS)
+    for bad in (GREYS[:, 0], [*COLOURS[:29], GREYS[29]], COLOURS[:, :8, :8], Items(["a cat"] * 30), X, TEXTS):
+        with pytest.raises((ValueError, TypeError)):
+            clf.fit(bad, Y)
+    for bad in (GREYS, COLOURS[:, 1:], X, TEXTS, Items(GREYS)):
+        with pytest.raises((ValueError, TypeError)):
+            clf.partial_fit(bad, Y)
+        with pytest.raises((ValueError, TypeError)):
+            clf.predict(bad)
+    with pytest.raises(ValueError, match="none of blocks"):
+        clf.set_params(mix="puzzle").fit(np.pad(GREYS, ((0, 0), (0, 1), (0, 1))), Y)
+    assert_array_equal(clf.predict_proba(COLOURS), before)
+    assert clf.classes_.tolist() == [0, 1, 2]
+
+
+class OfColours(nn.Module):
+    """A network whose first convolution takes three channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.first(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("module", [OfColours, OfColours(), Staged(OfColours(), sites=["first"])])
+def test_grey_images_to_a_network_for_colours(module):
+    clf = MixupClassifier(module=module, max_epochs=1)
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - the words are compared
+        clf.fit(GREYS, Y)
+    for words in (
+        "failed on 2 encoded rows of shape (2, 1, 12, 12)",
+        "It must map (B, 1, 12, 12) to logits (B, 3).",
+        "Its first convolution takes 3 channels, and X has 1: grey images: np.repeat(X[..., None], 3, -1)",
+    ):
+        assert words in str(raised.value)
+    assert not hasattr(clf, "net_")
+    clf.fit(np.repeat(GREYS[..., None], 3, -1), Y)
+    assert np.isfinite(clf.predict_proba(COLOURS)).all()
+
+
+ONLINE = {"density": "gm", "density_schedule": "online"}
+OF_PIXELS = (
+    "describes each class by a density of the input, and those of pixels tell nothing of what an image"
+)
+IMAGE_PARAMETERS = [
+    (
+        MixupClassifier,
+        {"mix": "columns"},
+        "columns of a table, and this network's inputs are images. Use mix='lin",
+    ),
+    (
+        MixupClassifier,
+        {"mix": "nonlinear"},
+        "or of what an image shows, belong together. Use mix_at='hidden' or",
+    ),
+    (
+        MixupClassifier,
+        {"mix": "cutmix", "mix_at": "any"},
+        "exchanges parts of the input, but mix_at asks for a",
+    ),
+    (
+        MixupClassifier,
+        {"mix": "puzzle", "mix_at": 1},
+        "exchanges parts of the input, but mix_at asks for a hidden",
+    ),
+    (MixupClassifier, {"mix": PuzzleMix(blocks=())}, "blocks must be a tuple of whole numbers from 1"),
+    (MixupClassifier, {"mix": PuzzleMix(eta=-1)}, "'eta' parameter of PuzzleMix"),
+    (MixupClassifier, {"mix_at": 4}, "use 0 (the input) to 3 (its last hidden stage)"),
+    (MixupClassifier, {"mix_at": "embedding"}, "needs a network that embeds its input"),
+    (
+        MixupClassifier,
+        {"drop_intrusions": True},
+        "which for this network is images, not columns. Use drop_intrus",
+    ),
+    (AMPClassifier, {"mix": "cutmix"}, "does not change smoothly with lam"),
+    (AdaMixupClassifier, {"mix": "puzzle"}, "does not change smoothly with lam"),
+    (GenLabelClassifier, {}, OF_PIXELS),
+    (
+        GenLabelClassifier,
+        {"density": "kde"},
+        "Use density_at='last' with density_schedule='online' or 'warmup'",
+    ),
+    (MixupClassifier, {"label": GenLabel()}, OF_PIXELS),
+    (GenLabelClassifier, {"density_at": 0, **ONLINE}, "the input never changes. Use density_at='last'"),
+    (
+        MixupClassifier,
+        {"n_members": 2},
+        "module='lenet' has no model axis, so 2 models of it cannot be stacked. Us",
+    ),
+    (MixupClassifier, {"n_cv": 5}, "so 5 models of it cannot be stacked. Use n_members=1 and n_cv=1."),
+    (
+        MixupClassifier,
+        {"hidden": (64,)},
+        "hidden=(64,) has no effect with a module other than 'mlp' and 'table'",
+    ),
+    (MixupClassifier, {"module__shape": (1, 12, 12)}, "module__shape has no effect with module='lenet'"),
+    (MixupClassifier, {"module__width": 8}, "its constructor takes ['channels_last']"),
+    (MixupClassifier, {"module__channels_last": "no"}, "module__channels_last must be 'auto', True or False"),
+    (
+        MixupClassifier,
+        {"encoder": "passthrough"},
+        "reads images, which encoder='passthrough' does not give. Use",
+    ),
+    (MixupClassifier, {"encoder": ImageEncoder(augment=Augment(crop=12))}, "Use Augment(crop=...) below 12"),
+    (MixupClassifier, {"encoder": ImageEncoder(shape=(1, 5, 5))}, "shape=(1, 5, 5)"),
+]
+
+
+@pytest.mark.parametrize(("cls", "params", "words"), IMAGE_PARAMETERS)
+def test_bad_parameters_for_images(cls, params, words):
+    clf = cls(**LENET | params)
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - the words are compared
+        clf.fit(GREYS, Y)
+    assert words in str(raised.value)
+    assert not hasattr(clf, "net_")
+
+
+@pytest.mark.parametrize("mix", ["puzzle", PuzzleMix(), PuzzleMix(blocks=(3, 4))])
+def test_images_that_no_number_of_blocks_divides(mix):
+    clf = MixupClassifier(**SMALL_RESNET, mix=mix)
+    words = (
+        r"^mix='puzzle': none of blocks=\(.*\) divides the sides of images of 11 x 11 pixels\. Give .*ges\.$"
+    )
+    with pytest.raises(ValueError, match=words):
+        clf.fit(GREYS[:, 1:, 1:], Y)
+    assert not hasattr(clf, "net_")
+
+
+def test_images_too_small_for_lenet():
+    with pytest.raises(ValueError, match=r"at least 12 x 12 pixels\. Got 8 x 8\. Use module='resnet18'"):
+        MixupClassifier(**LENET).fit(GREYS[:, :8, :8], Y)
+    clf = MixupClassifier(**SMALL_RESNET).fit(GREYS[:, :8, :8], Y)
+    assert np.isfinite(clf.predict_proba(GREYS[:, :8, :8])).all()
+
+
+@pytest.mark.parametrize("mix", ["cutmix", "puzzle"])
+@pytest.mark.parametrize(
+    ("params", "X", "inputs"),
+    [
+        ({}, X, "rows of a table"),
+        ({"module": "mlp"}, X, "rows of a table"),
+        (SMALL_CNN, TEXTS, "codes of words"),
+    ],
+)
+def test_parts_of_images_are_exchanged_in_images_alone(params, X, inputs, mix):
+    clf = MixupClassifier(**params, mix=mix)
+    words = f"mix='{mix}' exchanges parts of images, and this network's inputs are {inputs}. Use mix="
+    with pytest.raises(ValueError, match=words):
+        clf.fit(X, Y)
+    assert not hasattr(clf, "net_")
+
+
+@pytest.mark.parametrize("X", [GREYS, COLOURS, Items(GREYS)], ids=["grey", "colour", "dataset"])
+@pytest.mark.parametrize(
+    ("clf", "known", "words"),
+    [
+        (MixupClassifier(max_epochs=1, n_cv=1), rows()[0], "module='table' reads rows of a table"),
+        (MixupClassifier(module="mlp", max_epochs=1), rows()[0], "module='mlp' reads rows of a table"),
+        (MixupClassifier(**SMALL_CNN), TEXTS, "module='textcnn' reads codes of words"),
+        (GenerativeClassifier(), rows()[0], "GenerativeClassifier reads rows of a table"),
+    ],
+)
+def test_images_to_a_network_of_something_else(clf, known, words, X):
+    clf = clone(clf)
+    message = re.escape(
+        f"X has the form of images, but {words}. Use module='lenet', 'resnet18' or another of images"
+    )
+    with pytest.raises(ValueError, match=message):
+        clf.fit(X, Y)
+    before = clf.fit(known, Y).predict_proba(known)
+    for call in (clf.fit, lambda X, y: clf.predict(X)):
+        with pytest.raises(ValueError, match=message):
+            call(X, Y)
+    assert_array_equal(clf.predict_proba(known), before)
+
+
+@pytest.mark.parametrize(
+    ("params", "X", "words"),
+    [
+        (
+            {"module": "mlp", "encoder": ImageEncoder()},
+            GREYS,
+            "gives images, and 'mlp' reads tables. Use module='l",
+        ),
+        (
+            {"module": "textcnn", "encoder": ImageEncoder()},
+            GREYS,
+            "reads codes of words, which encoder=ImageEncoder",
+        ),
+        (
+            {"module": "lenet", "encoder": TextEncoder()},
+            TEXTS,
+            "reads images, which encoder=TextEncoder() does not",
+        ),
+    ],
+)
+def test_encoders_of_images_and_of_text_for_other_networks(params, X, words):
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - the words are compared
+        MixupClassifier(**params).fit(X, Y)
+    assert words in str(raised.value)
+
+
+def test_images_of_one_pixel_or_one_colour_get_finite_probabilities():
+    for images in (GREYS[:, :1, :1], np.zeros_like(GREYS), GREYS > 300):
+        assert_probabilities(MixupClassifier(**SMALL_RESNET, random_state=0, calibrate=True), images, Y)
+
+
+# --- awkward tables ----------------------------------------------------------------------------------
 
 
 def awkward():

@@ -516,3 +516,13 @@ def test_what_cannot_be_cut_is_an_error_that_says_why(make, sites, message):
 def test_only_modules_can_be_cut():
     with pytest.raises(TypeError, match=r"must be an nn\.Module. Got 'resnet18'"):
         Staged("resnet18")
+
+
+def test_lenet_pools_alike_with_and_without_a_gradient():
+    net = BACKBONES["lenet"](1, 3, shape=(1, 13, 15))
+    x = torch.randn(1, 4, 1, 13, 15, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        without = net(x)
+    assert torch.equal(net(x), without)
+    pooled = torch.nn.functional.max_pool2d(net.stages[0][0](x[0]).relu(), 2)
+    assert torch.equal(net.lower(x, 1)[0], pooled)

@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 
-from mixsk.backbones import build
+from mixsk import GenLabelClassifier, LaMixClassifier, MixupClassifier
+from mixsk.backbones import Backbone, StackedLinear, Staged, build
 from mixsk.densities import GM
-from mixsk.encoding import Layout
+from mixsk.encoding import ImageEncoder, Layout
 from mixsk.rules import (
     AdversarialLam,
     Batch,
@@ -26,6 +28,7 @@ from mixsk.rules import (
     Rows,
     Spec,
     State,
+    Step,
     cross_entropy,
     smooth,
 )
@@ -452,3 +455,182 @@ def test_word_amp_moves_lam_by_the_slope_of_the_loss_of_words_mixed():
     assert loss.item() == pytest.approx(np.maximum(before, after).mean(), rel=1e-8)
     ascent = text_step(net, 1, lam.tolist(), objective=AdversarialLam(epsilon=epsilon, select="ascent"))
     assert ascent.item() == pytest.approx(after.mean(), rel=1e-8)
+
+
+# --- images: CutMix, LaMix on the cut by saliency, manifold mixup's sites, online GenLabel ------------
+
+SWAP = torch.tensor([[1, 0]])
+PIXELS = ImageEncoder(normalise=False)  # the network sees them from 0 to 1
+
+
+def prepared(clf, X, y):
+    """A classifier's recipe and network before the first step, and the images as the network sees them."""
+    train, _, net = clf.set_params(dtype="float64", random_state=0)._prepare(X, y)
+    return net.criterion, net.module.eval(), train.rows.at(torch.arange(len(X)))[None]
+
+
+def swapped(x, lam, noise=None, site=0):
+    """A batch of two images of two classes, each the partner of the other."""
+    noise = None if noise is None else tensor(noise).float().expand(1, 2, -1)
+    return Batch(x, torch.eye(2).double()[None], Draw(SWAP, tensor([[lam, lam]]), site, noise))
+
+
+def soft_loss(logits, t):
+    """Mean cross entropy (Eq. 11 of LaMix), by numpy."""
+    logits, t = logits.detach().numpy(), t.detach().numpy()
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    return -(t * log_p).sum(-1).mean()
+
+
+def test_cutmix_replaces_a_box_and_its_area_gives_the_label():
+    """lam = .7: sides of floor(4 sqrt(.3)) = 2 around row 2 and column 0, half of it outside: 2 pixels."""
+    one = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    clf = MixupClassifier(module=module, mix="cutmix", encoder=PIXELS)
+    recipe, net, x = prepared(clf, np.stack([one, one + 100]), [0, 1])
+    step = Step(recipe, net, swapped(x, 0.7, noise=[0.5, 0.0]))
+    h, share = step.mixed(step.draw.lam)
+    first = [[0, 1, 2, 3], [104, 5, 6, 7], [108, 9, 10, 11], [12, 13, 14, 15]]
+    second = [[100, 101, 102, 103], [4, 105, 106, 107], [8, 109, 110, 111], [112, 113, 114, 115]]
+    torch.testing.assert_close(255 * h, tensor([[[first], [second]]]))
+    assert share.tolist() == [[14 / 16, 14 / 16]]
+    t, _, _ = step.target(share, {})
+    assert t.tolist() == [[[14 / 16, 2 / 16], [2 / 16, 14 / 16]]]
+    weight, bias = (p.detach().numpy() for p in module.double().parameters())
+    logits = np.array([first, second]).reshape(2, 16) / 255 @ weight.T + bias
+    assert recipe(net, step.batch).item() == pytest.approx(soft_loss(tensor(logits), t[0]), rel=1e-12)
+
+
+class Squares(Backbone):
+    """Logits of squared pixels with equal weights: the slope in a pixel is as bright as it is."""
+
+    reads, stacks, widths = "image", False, (16, 16)
+
+    def __init__(self):
+        super().__init__()
+        self.stages = nn.ModuleList([nn.Flatten(2)])
+        self.head = StackedLinear(16, 2)
+        with torch.no_grad():
+            self.head.weight[:] = tensor([0.1, -0.1]).view_as(self.head.weight[:, :2, :1])
+
+    def upper(self, h, site, taps=()):
+        return super().upper(h if site else h.square(), site, taps)
+
+    def lower(self, x, site, start=0):
+        return super().lower(x.square() if site > start else x, site, start)
+
+
+def blocks(values):
+    """Four blocks of 2 x 2 pixels."""
+    return np.kron(values, np.ones((2, 2), int))
+
+
+BRIGHT = np.stack([blocks([[240, 20], [16, 12]]), blocks([[12, 16], [20, 240]])]).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("cls", "cut"), [(LaMixClassifier, [[1, 0.5], [0.5, 0]]), (MixupClassifier, [[1, 1], [1, 0]])]
+)
+def test_lamix_eq_5_cuts_images_at_one_half_where_puzzle_mix_cuts_at_the_drawn_lam(cls, cut):
+    """Either image keeps its bright block. The dark ones are alike: halves at .5, the first image's at .9.
+
+    The first label gets the drawn lam, .9 (Eq. 2), of LaMix, and the mask's share, .75, of PuzzleMix.
+    """
+    recipe, net, x = prepared(cls(module=Squares(), mix="puzzle", encoder=PIXELS), BRIGHT, [0, 1])
+    batch = swapped(x, 0.9, noise=[0.0])
+    step = Step(recipe, net, batch)
+    h, share = step.mixed(step.draw.lam)
+    m = blocks(cut)
+    expected = m * BRIGHT[0] + (1 - m) * BRIGHT[1]
+    turned = m[::-1, ::-1] * BRIGHT[1] + (1 - m[::-1, ::-1]) * BRIGHT[0]
+    torch.testing.assert_close(255 * h[0, :, 0], tensor(np.stack([expected, turned]).tolist()))
+    label = 0.9 if cls is LaMixClassifier else 0.75
+    assert share.tolist() == [[label, label]]
+
+
+def test_lamix_labels_that_image_by_the_drawn_lam_and_by_a_head_of_its_own():
+    """Eq. 9, p = softmax(sigmoid(W s)), and Eq. 10 with beta = .5."""
+    recipe, net, x = prepared(LaMixClassifier(module=Squares(), mix="puzzle", encoder=PIXELS), BRIGHT, [0, 1])
+    step = Step(recipe, net, swapped(x, 0.9, noise=[0.0]))
+    h, share = step.mixed(step.draw.lam)
+    logits, taps = step.upper(h)
+    s = h[0, :, 0].flatten(1).numpy() ** 2
+    head = recipe.label.head_
+    weight, bias = (p[0].detach().numpy() for p in (head.weight, head.bias))
+    gate = 1 / (1 + np.exp(-(s @ (weight.T if head.narrow else weight) + bias)))
+    p = np.exp(gate) / np.exp(gate).sum(1, keepdims=True)
+    expected = 0.5 * np.array([[0.9, 0.1], [0.1, 0.9]]) + 0.5 * p
+    t, _, _ = step.target(share, taps)
+    torch.testing.assert_close(t[0].detach(), tensor(expected.tolist()))
+    assert recipe(net, step.batch).item() == pytest.approx(soft_loss(logits, t), rel=1e-12)
+
+
+@pytest.mark.parametrize(("module", "n_stages"), [("lenet", 3), ("resnet18", 4)])
+def test_manifold_mixup_of_an_image_network_mixes_the_input_or_one_of_the_first_two_stages(module, n_stages):
+    X = np.random.default_rng(0).integers(0, 256, (2, 12, 12), dtype=np.uint8)
+    small = {"module__width": 2} if module == "resnet18" else {}
+    recipe, net, x = prepared(MixupClassifier(module=module, mix_at="any", **small), X, [0, 1])
+    assert recipe.spec.sites == (0, 1, 2)
+    assert len(net.stages) == n_stages
+    drawn = recipe.draw(np.random.default_rng(0), np.zeros((300, 2), int), np.arange(300), recipe.hyper)
+    assert (abs(np.bincount(drawn.site) - 100) < 40).all()
+    t, losses = tensor([[0.3, 0.7], [0.7, 0.3]]), []
+    for site in (0, 1, 2):
+        h = x[0]
+        for stage in net.stages[:site]:
+            h = stage(h)
+        h = 0.3 * h + 0.7 * h[[1, 0]]
+        for stage in net.stages[site:]:
+            h = stage(h)
+        losses.append(soft_loss(net.head(h[None])[0], t))
+        assert recipe(net, swapped(x, 0.3, site=site)).item() == pytest.approx(losses[-1], rel=1e-12)
+    assert len({round(loss, 9) for loss in losses}) == 3
+
+
+def test_algorithm_3_labels_images_by_gaussians_that_follow_their_features():
+    """Two batches, of features of dimension 2; then rows of the second, mixed at the input, lam = .6."""
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (12, 6, 6), dtype=np.uint8), np.arange(12) % 3
+    pooled = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
+    online = {
+        "density_at": "last",
+        "density_schedule": "online",
+        "density": "gm",
+        "memory": 0.8,
+        "gamma": 0.4,
+    }
+    clf = GenLabelClassifier(module=Staged(pooled, sites=["2"]), mix="linear", n_cv=1, **online)
+    recipe, net, x = prepared(clf, X, y)
+    perm, one_hot = rng.permutation(6), np.eye(3)[y]
+    draw = Draw(torch.tensor(perm)[None], torch.full((1, 6), 0.6, dtype=torch.float64), 0)
+    batches = [
+        Batch(x[:, part], tensor(one_hot[part].tolist())[None], draw) for part in (slice(6), slice(6, 12))
+    ]
+    recipe(net, batches[0])
+
+    def features(images):
+        return pooled.double()[:3](images).detach().numpy()
+
+    means, variances = np.zeros((3, 2)), np.zeros(3)
+    for number, batch in enumerate(batches):
+        memory, f = (0, 0.8)[number], features(batch.x[0])  # nothing to remember before the first
+        for c in range(3):
+            own = f[y[:6] == c]
+            means[c] = (1 - memory) * own.mean(0) + memory * means[c]
+            spread = ((own - means[c]) ** 2).sum(1).mean() / 2
+            variances[c] = (1 - memory) * spread + memory * variances[c]
+    x_mix = 0.6 * batches[1].x[0] + 0.4 * batches[1].x[0, perm]
+    y_mix = 0.6 * one_hot[6:] + 0.4 * one_hot[6:][perm]
+    t = np.zeros((6, 3))
+    for i, f in enumerate(features(x_mix)):
+        density = (
+            np.exp(-((f - means) ** 2).sum(1) / (2 * variances)) / variances
+        )  # det^(1/2) of 2 dimensions
+        density[density.argmin()] = 0  # the two likeliest of three
+        t[i] = 0.4 * density / density.sum() + 0.6 * y_mix[i]
+    step = Step(recipe, net, batches[1])
+    h, share = step.mixed(draw.lam)
+    taps = step.upper(h)[1]
+    found, _, _ = step.target(share, taps)
+    torch.testing.assert_close(found[0], tensor(t.tolist()), rtol=1e-9, atol=1e-12)
+    assert abs(t - y_mix).max() > 0.05

@@ -41,18 +41,25 @@ def test_every_class_of_the_table_of_methods_exists_or_is_planned():
 
 
 def test_settings_in_the_table_of_methods_are_accepted():
+    import numpy as np
+
     import mixsk
-    from mixsk.rules import GenLabel, Remix
+    from mixsk.backbones import BACKBONES
+    from mixsk.rules import GenLabel, PuzzleMix, Remix
 
     calls = re.findall(r"^\| [^|]+\| `(\w+Classifier\([^`]*\))` \|(.*)$", TEXT, flags=re.MULTILINE)
-    X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
-    names = {name: getattr(mixsk, name) for name in mixsk.__all__} | {"GenLabel": GenLabel, "Remix": Remix}
+    rows, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
+    images = np.arange(4 * 144, dtype=np.uint8).reshape(4, 12, 12)
+    names = {name: getattr(mixsk, name) for name in mixsk.__all__}
+    names |= {rule.__name__: rule for rule in (GenLabel, PuzzleMix, Remix)}
     ran = 0
     for call, rest in calls:
         if "planned" in rest:
             continue
         clf = eval(call, names)
         fast = {"max_epochs": 1, "n_cv": 1}  # four rows are too few for densities of folds
-        clf.set_params(**{name: fast[name] for name in fast.keys() & clf.get_params()}).fit(X, y)
+        clf.set_params(**{name: fast[name] for name in fast.keys() & clf.get_params()})
+        of_images = BACKBONES[getattr(clf, "module", "table")].reads == "image"
+        clf.fit(images if of_images else rows, y)
         ran += 1
     assert ran > 8

@@ -30,9 +30,10 @@ from mixsk import (
     LaMixClassifier,
     MixupClassifier,
 )
-from mixsk.backbones import BiLSTM
+from mixsk.backbones import BiLSTM, ResNet18
 from mixsk.classifiers._table import PARAMETERS
 from mixsk.densities import GM
+from mixsk.encoding import Augment, ImageEncoder
 from mixsk.rules import GenLabel, Remix
 
 NETS = [
@@ -64,10 +65,30 @@ class SmallBiLSTM(BiLSTM):
         super().__init__(n_features, n_classes, n_codes=n_codes, **sizes)
 
 
+class SmallResNet(ResNet18):
+    """Another one."""
+
+    def __init__(self, n_features, n_classes, *, shape, n_models=1):
+        super().__init__(n_features, n_classes, shape=shape, width=4, n_models=n_models)
+
+
 # In float64: one check allows probabilities to differ by 1e-7, as sums over other batches do in float32.
 OF_TEXT = {
     "textcnn": MixupClassifier(module="textcnn", max_epochs=3, lr=0.01, dtype="float64"),
     "bilstm": AMPClassifier(module=SmallBiLSTM, mix_at="last", max_epochs=15, lr=0.02, dtype="float64"),
+}
+ROWS = {  # of pixels: a row of the checks is an image of one line
+    "module": SmallResNet,
+    "encoder": ImageEncoder(shape=(1, 1, -1)),
+    "max_epochs": 10,
+    "batch_size": 16,
+    "optimizer": "adam",
+    "lr": 0.02,
+    "dtype": "float64",
+}
+OF_IMAGES = {
+    "mixup-resnet": MixupClassifier(**ROWS),
+    "infinite-resnet": InfiniteMixupClassifier(**ROWS),
 }
 WHY_TEXT = "its X has fractions, or numbers below 0, and codes of words are whole numbers from 0"
 NO_CODES = ["check_sample_weight_equivalence_on_dense_data", "check_class_weight_classifiers"]
@@ -85,12 +106,14 @@ def named_checks(name, estimator, without, why):
 
 
 def checks():
-    """Every check with default parameters but few epochs, and of networks of text."""
+    """Every check with default parameters but few epochs, and of networks of text and of images."""
     for cls in CLASSIFIERS:
         estimator, why = (cls(max_epochs=15), WHY) if cls in NETS else (cls(), WHY_GENERATIVE)
         yield from named_checks(cls.__name__, estimator, WEIGHT_CHECKS, why)
     for name, estimator in OF_TEXT.items():
         yield from named_checks(name, estimator, [*NO_CODES, *IN_PLACE], WHY_TEXT)
+    for name, estimator in OF_IMAGES.items():
+        yield from named_checks(name, estimator, WEIGHT_CHECKS, WHY)
 
 
 ALL_CHECKS = list(checks())
@@ -107,10 +130,10 @@ def test_more_than_50_checks_run_for_each_classifier():
         assert sum(cls.__name__ in parameters.id for parameters in ALL_CHECKS) > 50
 
 
-@pytest.mark.parametrize("name", OF_TEXT)
-def test_more_than_50_checks_run_for_a_network_of_text(name):
+@pytest.mark.parametrize("name", [*OF_TEXT, *OF_IMAGES])
+def test_more_than_50_checks_run_for_a_network_of_text_or_images(name):
     every = [parameters.id for parameters in ALL_CHECKS if parameters.id.startswith(f"{name}-")]
-    idle = [*NO_CODES, "check_array_api_input"]
+    idle = [*(NO_CODES if name in OF_TEXT else WEIGHT_CHECKS), "check_array_api_input"]
     assert len([one for one in every if not one.endswith(tuple(idle))]) > 50
 
 
@@ -250,6 +273,21 @@ def test_a_fitted_model_of_text_survives(module, cls, way):
     assert_array_equal(back.predict_proba(X), clf.predict_proba(X))
     assert back.encoder_.layout_ == clf.encoder_.layout_
     assert back.feature_names_in_.tolist() == ["text"]
+    back.partial_fit(X, y)
+    assert back.n_iter_ == 3
+
+
+@pytest.mark.parametrize("way", round_trips())
+@pytest.mark.parametrize("cls", [MixupClassifier, LaMixClassifier])
+def test_a_fitted_model_of_images_survives(cls, way):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (12, 6, 7), dtype=np.uint8), np.arange(12) % 3
+    encoder = ImageEncoder(augment=Augment(crop=1, flip=True))
+    clf = cls(module="resnet18", module__width=2, encoder=encoder, max_epochs=2, random_state=0).fit(X, y)
+    back = round_trips()[way](clf)
+    assert_array_equal(back.predict_proba(X), clf.predict_proba(X))
+    assert back.encoder_.layout_.shape == (1, 6, 7)
+    assert back.encoder_.layout_.augment.crop == 1
     back.partial_fit(X, y)
     assert back.n_iter_ == 3
 

@@ -27,7 +27,7 @@ NAMES = {
 @pytest.fixture(scope="module")
 def errors():
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(FOLDER)
+        patch.syspath_prepend(ROOT / "benchmarks")
         return importlib.import_module("errors")
 
 

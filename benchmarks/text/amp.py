@@ -4,7 +4,7 @@
         --seeds 5 --data FOLDER --out runs/text-amp
     mixsk bench run --suite benchmarks/text/subj.toml --methods benchmarks/text/amp.py \\
         --protocol holdout --test-size .1 --repeats 5 --data FOLDER --out runs/text-subj
-    python benchmarks/text/errors.py runs/text-amp runs/text-subj
+    python benchmarks/errors.py runs/text-amp runs/text-subj
 
 The network is the paper's CNN with random vectors; up to 2000 steps, which end when the log loss of the
 development rows has not fallen for five epochs.

@@ -2,7 +2,7 @@
 
     mixsk bench run --suite benchmarks/text/trec.toml --methods benchmarks/text/variants.py \\
         --seeds 5 --data FOLDER --out runs/text-variants
-    python benchmarks/text/errors.py runs/text-amp runs/text-variants
+    python benchmarks/errors.py runs/text-amp runs/text-variants
 
 Table 4: "cnn-word" and "cnn-sent" of `amp.py` are the paper's +RandOp, "cnn-word-max" and
 "cnn-sent-max" its +MaxOp.

@@ -25,6 +25,7 @@ from mixsk.bench.protocol import Protocol
 from mixsk.bench.scores import score
 from mixsk.bench.store import Run, Table
 from mixsk.bench.suite import read_suite
+from mixsk.classifiers._settings import is_auto, usual
 from mixsk.datasets import make_moons
 from mixsk.datasets.samples import hold_out
 from mixsk.model_selection._group import split, why_not
@@ -148,17 +149,23 @@ def run_cells(folder, table, method, cells, time_limit=None):
 
 
 def _cut(data, estimator, seed, train_rows, test_rows, dev_rows=None):
-    """Rows for an estimator: of texts and images with some for development, if its `fit` takes such.
+    """Rows for an estimator: of texts and images with some for development, if it stops by such.
 
     Without official ones those are a share of the training rows of each class, which depend on the seed.
     """
     is_table = data.X.ndim == 2
-    if is_table or "X_val" not in signature(estimator.fit).parameters:
+    if is_table or "X_val" not in signature(estimator.fit).parameters or not _may_stop(estimator):
         return Rows(train_rows, test_rows, None)
     if dev_rows is None:
         kept, held = hold_out(data.y[train_rows], DEVELOPMENT, random_state=seed)
         train_rows, dev_rows = train_rows[kept], train_rows[held]
     return Rows(train_rows, test_rows, dev_rows if len(dev_rows) else None)
+
+
+def _may_stop(estimator):
+    """Whether rows held out have a say in its training; else it has all of them."""
+    stops = getattr(estimator, "early_stopping", True)
+    return usual(estimator.module).stop_from is not None if is_auto(stops) else stops
 
 
 def _fit_all(estimators, data, cuts, time_limit):

@@ -42,8 +42,10 @@ from mixsk.rules import INPUTS, Rows, State
 WEIGHTS, ORDER, DRAWS, DROPOUT, SPLIT, CHOICE, FOLD_SEEDS, AUGMENT = range(8)
 
 OUR_ENCODERS = {*ENCODERS.values(), *OF_INPUTS.values()}  # what they give needs no check
-TEXT_MODULES = "'textcnn', 'bilstm' or 'transformer'"
-IMAGE_MODULES = "'lenet', 'resnet18' or another of images"
+MODULES = {
+    "text": "'textcnn', 'bilstm' or 'transformer'",
+    "image": "'lenet', 'resnet18' or another of images",
+}
 
 
 class Preparation:
@@ -187,7 +189,18 @@ class Preparation:
         raise ValueError(
             f"encoder={self.encoder!r} gives {INPUTS[kind]}, and {module!r} "
             + ("does arithmetic with its inputs. " if kind == "text" else "reads tables. ")
-            + f"Use module={ {'text': TEXT_MODULES, 'image': IMAGE_MODULES}[kind] }, or encoder='auto'."
+            + f"Use module={MODULES[kind]}, or encoder='auto'."
+        )
+
+    def _check_form(self, X: Any) -> None:
+        """Raise ValueError for images where one of our other encoders awaits rows or texts."""
+        kind = next((kind for kind, cls in OF_INPUTS.items() if type(self.encoder_) is cls), "table")
+        if type(self.encoder_) not in OUR_ENCODERS or kind == "image" or not is_image(X):
+            return
+        owner = f"module={self.module!r}" if hasattr(self, "module") else type(self).__name__
+        raise ValueError(
+            f"X has the form of images, but {owner} reads {INPUTS[kind]}. Use module={MODULES['image']}"
+            + (", or rows of numbers, X.reshape(len(X), -1)." if kind == "table" else ".")
         )
 
     def _check_tokens(self) -> None:
@@ -207,6 +220,7 @@ class Preparation:
             if named:
                 self._check_kind(self._kind(X))
             self.encoder_ = self._named_encoder(self._kind(X)) if named else clone(self.encoder)
+            self._check_form(X)
             whole = hasattr(self.encoder_, "fit_transform")
             encoded = self.encoder_.fit_transform(X, y) if whole else self.encoder_.fit(X, y).transform(X)
             for name in ("n_features_in_", "feature_names_in_"):
@@ -215,6 +229,7 @@ class Preparation:
                 elif hasattr(self, name):
                     delattr(self, name)
         else:
+            self._check_form(X)
             encoded = self.encoder_.transform(X)
         kind = self._encoded_kind()
         if y is not None:

@@ -27,6 +27,7 @@ def try_module(backbone: nn.Module, example: torch.Tensor, n_classes: int) -> No
         raise ValueError(
             f"The module failed on {len(example)} encoded rows of shape {tuple(example.shape)}: {error}. It "
             f"must map ({', '.join(['B', *map(str, example.shape[1:])])}) to logits (B, {n_classes})."
+            + _other_channels(backbone, example)
         ) from error
     if logits.shape != (1, len(example), n_classes):
         raise ValueError(
@@ -34,6 +35,19 @@ def try_module(backbone: nn.Module, example: torch.Tensor, n_classes: int) -> No
             f"output must be logits of shape (B, {n_classes}), one column a class. Let its constructor take "
             "n_classes, or set the width by module__*."
         )
+
+
+def _other_channels(module: nn.Module, images: torch.Tensor) -> str:
+    """What to do if a network's first convolution takes other channels than the images have; else nothing."""
+    wanted = next((part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)), None)
+    if images.ndim != 4 or wanted in (None, images.shape[1]):
+        return ""
+    given = images.shape[1]
+    remedy = f"grey images: np.repeat(X[..., None], {wanted}, -1)" if given == 1 else "convert them"
+    return (
+        f" Its first convolution takes {wanted} channel{'s' * (wanted > 1)}, and X has {given}: {remedy}, or "
+        f"give that convolution {given}."
+    )
 
 
 @torch.no_grad()

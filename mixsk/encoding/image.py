@@ -204,7 +204,8 @@ class ImageEncoder(TransformerMixin, BaseEstimator):
     def _learn(self, images, keep):
         """Find scale and type; return the encoded images if they are to be kept."""
         shape = images.shape[1:]
-        self.dtype_, extent = encoded_dtype(images)
+        dtype, extent = encoded_dtype(images)
+        self._dtype_name = dtype.name  # a name is data, which a pickle of any kind may hold
         unit = 255.0 if self.dtype_ == np.uint8 and images.dtype != bool else 1.0
         augment = self._checked_augment(shape)
         if keep:
@@ -273,6 +274,11 @@ class ImageEncoder(TransformerMixin, BaseEstimator):
             UserWarning,
             stacklevel=3,
         )
+
+    @property
+    def dtype_(self):
+        """Of the encoded training images."""
+        return np.dtype(self._dtype_name)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

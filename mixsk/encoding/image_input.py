@@ -291,11 +291,15 @@ def _unlike(X, found, fitted, order):
     """The error for images that are not like those in fit, with what to do."""
     axis = 1 if order == "first" else -1
     shape = getattr(X, "shape", ())
+    lazy = isinstance(X, (Dataset, DatasetImages))
     if len(shape) == 3 and fitted in (shape, (shape[2], *shape[:2])):
         problem, remedy = f"images of {_told(fitted)}, X is one such image", "use X[None]"
     elif found[0] != fitted[0]:
         problem = f"{fitted[0]} channel{'s' * (fitted[0] > 1)}, X has {found[0]}"
-        if found[0] == 1:
+        if lazy:
+            grey = "grey images: repeat the channel in the dataset"
+            remedy = grey if found[0] == 1 else "convert its images in the dataset"
+        elif found[0] == 1:
             whole = "X[..., None]" if len(shape) == 3 else "X"
             remedy = f"grey images: np.repeat({whole}, {fitted[0]}, {axis if len(shape) == 4 else -1})"
         elif fitted[0] == 1:
@@ -306,5 +310,5 @@ def _unlike(X, found, fitted, order):
             remedy = "convert them as for fit"
     else:
         problem = f"images of {fitted[1]} x {fitted[2]} pixels, X has {found[1]} x {found[2]}"
-        remedy = "resize them"
+        remedy = "resize them in the dataset" if lazy else "resize them"
     return ValueError(f"ImageEncoder was fitted on {problem}: {remedy}.")

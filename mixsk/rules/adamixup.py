@@ -124,10 +124,10 @@ class Policy(nn.Module):
 
 
 class SharedPolicy(nn.Module):
-    """(a, b, 1 - a - b) of each pair of images: a head on the features that the classifier finds in their sum.
+    """(a, b, 1 - a - b) of each pair of images: a head on what the classifier's body finds in their sum.
 
-    The body is the classifier's own and is trained by this, too. Gated sums leave the running statistics of its
-    batch normalisation alone, which are those of images.
+    The body is trained by this, too. Gated sums leave the running statistics of its batch normalisation
+    alone, which are those of images.
     """
 
     def __init__(self, n_inputs: int, n_features: int, n_models: int = 1) -> None:

@@ -143,7 +143,11 @@ class PuzzleMix(Choice):
             )
 
     def bind(self, rows: Any) -> None:
-        """Learn how far the network's units of pixels reach in [0, 1], in which floats are taken to be."""
+        """Learn how far the network's units of pixels reach in [0, 1], in which floats are taken to be.
+
+        Images that no number of blocks divides are an error now, before any training.
+        """
+        self.n_blocks(tuple(rows.X.shape[2:]), 0.0)
         unit = 255 if str(rows.X.dtype).endswith("uint8") else 1
         self.scale_ = tuple(float(sd) / unit for sd in getattr(rows.layout, "std", (1.0,)))
 

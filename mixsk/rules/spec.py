@@ -102,9 +102,13 @@ ILLEGAL: list[tuple[str, Callable[[Parts], bool], str]] = [
         "Use density_at='last', the vector of the sentence.",
     ),
     (
-        "label={label} describes each class by a density of the input, and those of pixels tell nothing of what an "
-        "image shows",
-        lambda p: hasattr(p.label, "density") and 0 in p.taps and p.spec.reads == "image",
+        "label={label} describes each class by a density of the input, and those of pixels tell nothing of "
+        "what an image shows",
+        lambda p: (
+            (hasattr(p.label, "density") or hasattr(p.label, "density_at"))
+            and 0 in p.taps
+            and p.spec.reads == "image"
+        ),
         "Use density_at='last' with density_schedule='online' or 'warmup'.",
     ),
     (
@@ -125,8 +129,8 @@ ILLEGAL: list[tuple[str, Callable[[Parts], bool], str]] = [
         "Use mix_at='input', or mix='linear' for hidden stages.",
     ),
     (
-        "mix={mix} mixes each entry by itself, but at the input those of a category, or of what an image shows, "
-        "belong together",
+        "mix={mix} mixes each entry by itself, but at the input those of a category, or of what an image "
+        "shows, belong together",
         lambda p: getattr(p.mask, "by_entry", False) and p.spec.input_site == 0 and 0 in p.spec.sites,
         "Use mix_at='hidden' or 'last', or mix='columns' or 'cutmix' at the input.",
     ),

@@ -17,8 +17,8 @@ class Rows:
     Attributes
     ----------
     X : Tensor of shape (n, ...), or object with `shape`, `X[index]` and `subset(index)`
-        Encoded inputs; where they are stored otherwise than the network sees them, what `at` begins with: pixels
-        may be bytes, lie in a file, or be read one by one from a data set.
+        Encoded inputs; where they are stored otherwise than the network sees them, what `at` begins with:
+        pixels may be bytes, lie in a file, or be read one by one from a data set.
     y : int64 Tensor of shape (n,)
         Class codes 0 ... n_classes - 1.
     w : float Tensor of shape (n,) or None

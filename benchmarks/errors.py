@@ -1,10 +1,12 @@
-"""Error rates of runs on text, and differences between methods with 95 % intervals over their repetitions.
+"""Error rates of runs, and differences between methods with 95 % intervals over their repetitions.
 
-    python benchmarks/text/errors.py FOLDER [FOLDER ...] [--tables NAME ...] [--pairs FIRST:SECOND ...] \\
-        [--out TABLE.csv]
+    python benchmarks/errors.py FOLDER [FOLDER ...] [--tables NAME ...] [--pairs FIRST:SECOND ...] \\
+        [--against NAME ...] [--out TABLE.csv]
 
-A repetition is one fold or share of a text with one seed: a difference is taken within each, and its
-interval is Student's over them. `--out` also writes the differences, beside TABLE.csv, into TABLE-pairs.csv.
+A repetition is one fold or draw of a table, text or set of images with one seed: a difference is taken
+within each, and its interval is Student's over them. Pairs are those of `benchmarks/text/amp.py`, unless
+`--pairs` or `--against`, the methods that all others are compared with, say which. `--out` also writes the
+differences, beside TABLE.csv, into TABLE-pairs.csv.
 """
 
 from __future__ import annotations
@@ -23,16 +25,21 @@ PAIRS = ["cnn-word:cnn", "cnn-sent:cnn", "cnn-word-amp:cnn-word", "cnn-sent-amp:
 
 
 def read(folders: list[str]) -> pd.DataFrame:
-    """Error rates in percent: one row for each text and repetition, one column for each method."""
+    """Error rates in percent: one row for each table and repetition, one column for each method."""
     cells = pd.concat([read_results(folder) for folder in folders])
     cells = cells[cells["status"] == "ok"].assign(error=lambda frame: 100 * (1 - frame["accuracy"]))
     return cells.pivot_table("error", ["table", *REPETITION], "method")
 
 
 def means(errors: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation of each text and method."""
+    """Mean and standard deviation of each table and method."""
     long = errors.stack().dropna().rename("error").groupby(["table", "method"])
     return long.agg(error="mean", deviation="std", repetitions="size").round(3).reset_index()
+
+
+def against(errors: pd.DataFrame, bases: list[str]) -> list[str]:
+    """Pairs of each method with each of `bases`."""
+    return [f"{method}:{base}" for base in bases for method in errors if method != base]
 
 
 def differences(errors: pd.DataFrame, pairs: list[str]) -> pd.DataFrame:
@@ -59,13 +66,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folders", nargs="+")
     parser.add_argument("--tables", nargs="+", help="default: all")
-    parser.add_argument("--pairs", nargs="+", default=PAIRS)
+    parser.add_argument("--pairs", nargs="+", default=[])
+    parser.add_argument("--against", nargs="+", default=[])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     errors = read(options.folders)
     if options.tables is not None:
         errors = errors.loc[options.tables]
-    tables = means(errors), differences(errors, options.pairs)
+    pairs = options.pairs + against(errors, options.against) or PAIRS
+    tables = means(errors), differences(errors, pairs)
     for table in tables:
         print(table.to_string(index=False), end="\n\n")
     if options.out is not None:
