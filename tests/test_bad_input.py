@@ -869,6 +869,7 @@ IMAGE_PARAMETERS = [
         "reads images, which encoder='passthrough' does not give. Use",
     ),
     (MixupClassifier, {"encoder": ImageEncoder(augment=Augment(crop=12))}, "Use Augment(crop=...) below 12"),
+    (MixupClassifier, {"encoder": ImageEncoder(augment=Augment())}, "augment=Augment() changes nothing"),
     (MixupClassifier, {"encoder": ImageEncoder(shape=(1, 5, 5))}, "shape=(1, 5, 5)"),
 ]
 
@@ -880,6 +881,21 @@ def test_bad_parameters_for_images(cls, params, words):
         clf.fit(GREYS, Y)
     assert words in str(raised.value)
     assert not hasattr(clf, "net_")
+
+
+@pytest.mark.parametrize("module", [nn.Flatten(), nn.Flatten])
+@pytest.mark.parametrize(
+    ("name", "encoder"), [("augment__crop", "ImageEncoder"), ("max_words", "TextEncoder")]
+)
+def test_parameters_of_an_encoder_that_is_not_known_yet(name, encoder, module):
+    clf = MixupClassifier()
+    words = (
+        f"encoder__{name} is a parameter of {encoder}, and for a network of your own encoder='auto' is not "
+        f"known to be one. Pass encoder={encoder}()."
+    )
+    with pytest.raises(ValueError, match=re.escape(words)):
+        clf.set_params(module=module, **{f"encoder__{name}": 2})
+    assert clf.encoder == "auto"
 
 
 @pytest.mark.parametrize("mix", ["puzzle", PuzzleMix(), PuzzleMix(blocks=(3, 4))])

@@ -139,7 +139,7 @@ def test_the_suite_of_images_has_mnist_and_cifar_shares_and_tails():
     assert suite.reads == "image"
     assert list(suite.tables) == list(suite.splits)
     assert {name.rpartition("-")[0] or name for name in suite.tables} == {
-        *("mnist", "mnist-tail", "cifar-10", "cifar")
+        *("mnist", "mnist-tail", "cifar-10", "cifar-10-tail", "cifar")
     }
 
 
@@ -396,10 +396,16 @@ class NotTold(Told):
         return super().fit(X, y)
 
 
+class SaysWhen(Told):
+    """Stops when it thinks fit, and has no parameter that names a network."""
+
+    early_stopping = "auto"
+
+
 @pytest.fixture
 def given(monkeypatch):
     """What has been given to `fit`."""
-    for name, kind in {"told": Told, "not-told": NotTold}.items():
+    for name, kind in {"told": Told, "not-told": NotTold, "says-when": SaysWhen}.items():
         monkeypatch.setitem(IMAGE_METHODS, name, Method(kind))
     monkeypatch.setattr(Told, "given", [])
     return Told.given
@@ -439,6 +445,11 @@ def test_a_tenth_of_the_training_rows_of_each_class_is_held_out_for_development(
         assert [place[bytes(image)] for image in X_val] == y_val.tolist()
         held.append(frozenset(map(bytes, X_val)))
     assert len(set(held)) == len(given) == 2  # other seeds hold out others
+
+
+def test_a_method_of_ones_own_that_has_no_module_is_given_development_rows(given, home, tmp_path):
+    fitted(home, tmp_path, "digits", method="says-when")
+    assert [(len(y), len(y_val)) for _, y, _, y_val in given] == [(180, 20)]
 
 
 def test_a_long_tail_leaves_every_class_a_row_to_train_on(given, home, tmp_path):

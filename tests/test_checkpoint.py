@@ -14,6 +14,8 @@ from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 from small_fits import SMALL, rows
+from torch import nn
+from torch.utils.data import Dataset
 
 from mixsk import (
     AdaMixupClassifier,
@@ -23,6 +25,8 @@ from mixsk import (
     LaMixClassifier,
     MixupClassifier,
 )
+from mixsk.classifiers._checkpointing import described
+from mixsk.encoding import ImageEncoder
 from mixsk.engine import TrainingBatches
 from mixsk.engine.checkpoint import plain, read
 from mixsk.engine.stack import Source, StackedBatches
@@ -252,6 +256,80 @@ def test_other_data_and_another_method_are_refused(path):
             clf.fit(*data)
     with pytest.raises(ValueError, match="the class was MixupClassifier and is InfiniteMixupClassifier"):
         InfiniteMixupClassifier(**LONE, checkpoint=path).fit(X, y)
+
+
+class Noisy(Dataset):
+    """Images that are never read twice alike."""
+
+    def __init__(self, n=24, side=12):
+        self.targets, self.side, self.rng = np.arange(n) % 2, side, np.random.default_rng(0)
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, i):
+        return self.rng.random((1, self.side, self.side), dtype=np.float32), int(self.targets[i])
+
+
+def test_images_that_a_dataset_changes_at_random_are_told_by_size_and_labels(path):
+    encoder = ImageEncoder(normalise=False)
+    params = {"module": "lenet", "max_epochs": 3, "random_state": 0, "batch_size": 12, "encoder": encoder}
+    clf = MixupClassifier(**params, checkpoint=path, callbacks=[Interrupt(2)])
+    with pytest.raises(RuntimeError, match="lost"):
+        clf.fit(Noisy(), None)
+    clf.set_params(callbacks=None, encoder__n_workers=1)  # however they are read
+    clf.fit(Noisy(), None)
+    assert clf.n_iter_ == 3
+    for other, words in (
+        (Noisy(26), "number of training rows was 24"),
+        (Noisy(side=16), "shape of an encoded"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            clf.fit(other, None)
+    other = Noisy()
+    other.targets = 1 - other.targets
+    with pytest.raises(ValueError, match="the training rows' labels was"):
+        clf.fit(other, None)
+
+
+def network_of_ones_own(seed, last=None):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), *([last] if last else []), nn.Linear(5, 3))
+
+
+def test_a_network_of_ones_own_is_told_by_its_structure_and_its_weights(path):
+    X, y = rows()
+    params = {"max_epochs": 3, "batch_size": 16, "random_state": 0, "encoder": "passthrough"}
+    whole = MixupClassifier(**params, module=network_of_ones_own(0)).fit(X, y)
+    clf = interrupted(MixupClassifier(**params, module=network_of_ones_own(0), checkpoint=path), [2], X, y)
+    check_same(clf.set_params(module=network_of_ones_own(0)).fit(X, y), whole, X)
+    # Another seed, and another module without weights where the names of all weights stay.
+    for module in (network_of_ones_own(1), nn.Sequential(*network_of_ones_own(0))):
+        if isinstance(module[0], nn.Linear) and torch.equal(
+            module[0].weight, network_of_ones_own(0)[0].weight
+        ):
+            module[1] = nn.Tanh()
+        with pytest.raises(ValueError, match="module was torch"):
+            clf.set_params(module=module).fit(X, y)
+
+
+def test_a_module_is_described_alike_in_every_process():
+    class Shows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("bits", torch.ones(3, dtype=torch.bfloat16))
+            self.register_buffer("count", torch.tensor(1))
+            self.lazy = nn.LazyLinear(2)
+
+        def extra_repr(self):
+            return repr(object())
+
+    here, there = described(Shows()), described(Shows())
+    assert here == there
+    changed = Shows()
+    changed.count += 1
+    assert described(changed) != here
 
 
 def damaged(content, mark):

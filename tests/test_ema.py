@@ -34,11 +34,12 @@ class Steps(Callback):
 def averaged(steps, decay, start=None):
     """The recursion in numpy."""
     found = start
-    for weights in steps:
+    for n, weights in enumerate(steps, 1):
         if found is None:
             found = dict(weights)
         else:
-            found = {k: decay * found[k] + (1 - decay) * weights[k] for k in weights}
+            d = min(decay, (1 + n) / (10 + n))
+            found = {k: d * found[k] + (1 - d) * weights[k] for k in weights}
     return found
 
 
@@ -63,6 +64,37 @@ def test_the_network_ends_with_the_average_of_its_weights(decay, n_members):
     # The weights behind the average are those of a fit without.
     behind = Steps.seen[-1]
     check_close(weights_of(MixupClassifier(**params).fit(X, y)), behind)
+
+
+def test_the_first_weights_do_not_outlast_a_short_training():
+    network = nn.Linear(1, 1, bias=False)
+    average = Average(network, 0.999)
+    shares = []
+    for n in range(1, 101):
+        nn.init.constant_(network.weight, n == 1)  # the average is then the part of the first weights in it
+        average.update()
+        shares.append(average.averaged.weight.item())
+    # The product of (1 + n) / (10 + n) over n = 2 ... 10; with .999 alone it is .991.
+    assert shares[9] == pytest.approx(np.prod([(1 + n) / (10 + n) for n in range(2, 11)]), rel=1e-5)
+    assert shares[9] < 1e-3
+    # From (1 + n) / (10 + n) = decay on it is the decay.
+    fast = Average(network, 0.5)
+    fast.update()
+    nn.init.ones_(network.weight)
+    moved = []
+    for _ in range(20):
+        before = fast.averaged.weight.item()
+        fast.update()
+        moved.append((fast.averaged.weight.item() - before) / (1 - before))
+    np.testing.assert_allclose(moved[7:12], 0.5, rtol=1e-3)
+    np.testing.assert_allclose(moved[0], 1 - 3 / 12, rtol=1e-5)
+
+
+def test_a_high_decay_does_not_cost_a_short_training_its_score():
+    X, y = rows(300)
+    params = {**ALONE, "max_epochs": 10, "lr": 0.01}
+    plain, high = (MixupClassifier(**params, ema=ema).fit(X, y) for ema in (None, 0.999))
+    assert high.score(X, y) > plain.score(X, y) - 0.05
 
 
 @pytest.mark.parametrize("cls", CLASSIFIERS)

@@ -9,11 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mixsk.backbones import BACKBONES, Backbone, LeNet, Staged, Training, build, renew, seeded
+from mixsk import LaMixClassifier
+from mixsk.backbones import (
+    BACKBONES,
+    Backbone,
+    LeNet,
+    Staged,
+    Training,
+    Wrapped,
+    build,
+    evaluating,
+    renew,
+    seeded,
+)
 from mixsk.backbones._images import Conv, Norm
 from mixsk.backbones.densenet import transition
 from mixsk.backbones.preact_resnet import PreActBlock
 from mixsk.backbones.resnet import BasicBlock, Bottleneck
+from mixsk.encoding import ImageEncoder
+from mixsk.rules import mixing_sites
 
 N_CLASSES = 10
 # Sums of the layers' weights; the papers say 11.0M and 36.5M of the wide networks.
@@ -489,16 +503,116 @@ class Features(nn.Module):
         return [h]
 
 
+class Listed(Listing):
+    """Its site returns a list whose makings are seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer1 = nn.Module()
+        self.layer1.inner = nn.ReLU()
+        self.layer1.forward = lambda h: [self.layer1.inner(h)]
+
+
+def test_a_site_that_returns_no_tensor_is_an_error(x):
+    message = "site 'layer1' returns a list, and a site must return one tensor. Name another submodule"
+    with pytest.raises(ValueError, match=message):
+        Staged(Listing()).measure(x)
+    with pytest.raises(ValueError, match=message):
+        Staged(Listed(), ["layer1.inner", "layer1"])
+
+
+class Asking(nn.Module):
+    """A block that asks whether it is trained, and for values; and which writes into what it is given."""
+
+    def forward(self, h):
+        if self.training:
+            return F.dropout(h, 0.5, self.training).mul_(2)
+        return h.relu_() if h.sum() > 0 else h
+
+
+class Free(Net):
+    """Such blocks are its sites, before them and behind them."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(self.stem, Asking())
+        self.layer1 = nn.Sequential(Asking(), Block(4), Asking())
+        self.layer2 = nn.Sequential(Asking(), nn.MaxPool2d(2), Block(4))
+
+
+@pytest.mark.parametrize("sites", [("layer1",), ("layer1", "layer2"), ("stem.1", "layer1.0", "layer1.1")])
+def test_what_holds_no_site_may_do_what_the_tracer_cannot_follow(x, sites):
+    with seeded(0):
+        net = Free().eval()
+    expected = net(x.clone())
+    staged = Staged(net, sites).eval()
+    torch.testing.assert_close(staged(x[None])[0], expected)
+    for site in range(len(sites) + 1):
+        h = staged.lower(x[None], site)
+        kept = h.clone()
+        torch.testing.assert_close(staged.upper(h, site)[0][0], expected)
+        torch.testing.assert_close(h, kept)  # mixed features are not written to
+    again = pickle.loads(pickle.dumps(staged))
+    torch.testing.assert_close(again(x[None])[0], expected)
+    staged.train()
+    net.layer1[1].eval(), net.drop.eval()
+    assert not torch.equal(staged.lower(x[None], 1), staged.lower(x[None], 1))  # its dropout is on
+
+
+def test_a_module_with_two_names_is_a_site_by_either(net, x):
+    net.alias = net.layer1
+    for name in ("layer1", "alias"):
+        torch.testing.assert_close(Staged(net, [name]).eval()(x[None])[0], net.eval()(x))
+
+
+def test_a_users_own_networks_predict_a_million_pixels_at_a_time(net):
+    for own in (Wrapped(net), Staged(net)):
+        assert own.rows_at_once(np.zeros((2, 3, 32, 32), np.uint8)) == 1024
+        assert own.rows_at_once(torch.empty(1, 3, 2048, 2048, device="meta")) == 1
+    assert Wrapped(net).rows_at_once(torch.zeros(9, 5)) == Backbone().rows_at_once(torch.zeros(9, 5))
+
+
+def test_evaluating_is_for_all_parts_and_ends_as_it_began(net):
+    net.layer1.eval()
+    modes = [part.training for part in net.modules()]
+    seen = []
+
+    def fail():
+        with evaluating(net):
+            seen.extend(part.training for part in net.modules())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert seen == [False] * len(modes)
+    assert [part.training for part in net.modules()] == modes
+
+
+def test_errors_name_a_network_for_images_and_no_whole_module(net):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (12, 2, 4, 4), dtype=np.uint8), np.arange(12) % 3
+    of_images = r"Use module='lenet', or mixsk\.backbones\.Staged\(module, sites=\[\.\.\.\]\)"
+    encoder = ImageEncoder(channels="first")
+    with pytest.raises(ValueError, match=f"this module shows none. {of_images}"):
+        LaMixClassifier(module=net, encoder=encoder, max_epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"or module='mlp'; for images 'lenet' or mixsk\.backbones\.Staged"):
+        mixing_sites("any", 0)
+    with pytest.raises(ValueError, match=r"'mlp' or 'linear', for images 'lenet'\.$"):
+        Staged(net).shift(torch.zeros(1, 1, 3))
+    for module, name in ((net, "Net"), (Net, "Net"), ("lenet", "'lenet'")):
+        with pytest.raises(ValueError, match=f"^module={name} has no model axis, so 2 models"):
+            build(module, 2, 3, {}, [0, 1])
+
+
 @pytest.mark.parametrize(
     ("make", "sites", "message"),
     [
-        (Around, ("layer1",), r"site 'layer1' is bypassed: 'add_\d' comes after it and uses 'stem'"),
+        (Around, ("layer1",), r"site 'layer1' is bypassed: 'add' comes after it and uses 'stem'"),
         (Branching, ("layer1",), "Branching cannot be cut: torch.fx cannot trace it: .*control flow"),
         (Functional, ("layer1",), "its forward asks whether self.training. Use modules such as nn.Dropout"),
         (Twice, ("layer1",), "site 'layer1' runs 2 times"),
         (Pair, ("layer1",), "its forward returns more than logits"),
         (Conditioned, ("layer1",), "its forward takes more than images"),
-        (Listing, ("layer1",), "site 'layer1' returns a list"),
         (Net, ("layer3",), r"Net has no submodule 'layer3' for a site. .*\['layer2', 'layer1'"),
         (Net, ("",), "no submodule ''"),
         (Net, ("layer2", "layer1"), "in the order they run in: 'layer1' is not after 'layer2'"),

@@ -51,6 +51,11 @@ def committed(name):
     return pd.read_csv(path)
 
 
+def shown(frame):
+    """The tables of a file of results, in our order; runs of the long tails may be to come."""
+    return [table for table in TABLES if table in frame.index.get_level_values("table")]
+
+
 def images(n_rows, *shape):
     rng = np.random.default_rng(0)
     return rng.integers(256, size=(n_rows, *shape), dtype=np.uint8), np.arange(n_rows) % 10
@@ -130,7 +135,7 @@ def test_every_method_of_the_small_subset_can_be_measured():
 def test_the_text_shows_the_error_rates(text):
     few = committed("few.csv").set_index(["method", "table"])
     for method, name in NAMES.items():
-        rows = [few.loc[f"lenet-{method}", table] for table in TABLES]
+        rows = [few.loc[f"lenet-{method}", table] for table in shown(few)]
         cells = [f"{row.error:.2f} ± {row.deviation:.2f}" for row in rows]
         assert f"| {name} | {' | '.join(cells)} |" in text
 
@@ -140,7 +145,7 @@ def test_the_text_shows_the_differences(text, base):
     pairs = committed("few-pairs.csv").set_index(["first", "second", "table"])
     for method, name in NAMES.items():
         if method != base:
-            rows = [pairs.loc[f"lenet-{method}", f"lenet-{base}", table] for table in TABLES]
+            rows = [pairs.loc[f"lenet-{method}", f"lenet-{base}", table] for table in shown(pairs)]
             cells = [f"{row.gain:+.2f} ({row.low:+.2f} to {row.high:+.2f})" for row in rows]
             assert f"| {name} | {' | '.join(cells)} |" in text.replace("\N{MINUS SIGN}", "-")
 

@@ -341,14 +341,15 @@ def test_the_map_of_another_network_is_weighed_by_slopes(images):
     assert display.method == "grad-cam"
     assert display.labels.tolist() == clf.predict(X[:2]).tolist()
     module = clf.net_.module_.eval()
-    convolution, relu, pool = module.stages[1]
+    convolution, pool, relu = module.stages[1]
     codes = np.searchsorted(NAMES, display.labels)
 
     def score(features, k):
-        return float(module.head(module.stages[2](pool(features[None]))[None])[0, 0, codes[k]])
+        return float(module.head(module.stages[2](relu(pool(features[None])))[None])[0, 0, codes[k]])
 
     with torch.no_grad():
-        features = relu(convolution(module.stages[0](prepared(clf, X[:2]))))
+        features = convolution(module.stages[0](prepared(clf, X[:2])))
+        assert (features < 0).any()  # what a map is not of: the pooling comes before the activation
         for k in range(2):
             coarse, step = 0, 1e-4
             for c, channel in enumerate(features[k]):
@@ -356,7 +357,7 @@ def test_the_map_of_another_network_is_weighed_by_slopes(images):
                 up[c] += step
                 down[c] -= step
                 slope = (score(up, k) - score(down, k)) / (2 * step) / channel.numel()
-                coarse = coarse + slope * channel.numpy()
+                coarse = coarse + slope * channel.clamp(min=0).numpy()
             assert coarse.shape == (4, 4)
             scale = np.abs(coarse).max()
             assert_allclose(display.maps[k], enlarged(coarse, 16), atol=1e-3 * scale)
@@ -387,6 +388,38 @@ def test_a_network_of_the_users_own_has_maps_by_slopes(images):
         for k in range(4):
             w = own.head.weight[list(NAMES).index(y[k])]
             coarse = (w[:, None, None] * features[k]).sum(0).numpy() / (14 * 14)
+            assert_allclose(display.maps[k], enlarged(coarse, 16), rtol=1e-3, atol=1e-6)
+
+
+class Plain(nn.Module):
+    """A network of the user's own whose features may be below zero for the head, or not."""
+
+    def __init__(self, rectified):
+        super().__init__()
+        self.conv, self.linear, self.rectified = nn.Conv2d(3, 5, 3), nn.Linear(5 * 7 * 7, 3), rectified
+
+    def forward(self, x):
+        h = self.conv(x)
+        h = nn.functional.relu(h) if self.rectified else h
+        return self.linear(nn.functional.avg_pool2d(h, 2).flatten(1))
+
+
+@pytest.mark.parametrize("rectified", [True, False])
+def test_a_map_is_of_features_as_the_rest_of_the_network_sees_them(images, rectified):
+    X, y = images
+    fixed = {"mix": "linear", "encoder": ImageEncoder(), "max_epochs": 1, "random_state": 0}
+    clf = MixupClassifier(module=Plain(rectified), **fixed).fit(X, y)
+    display = ActivationMapDisplay.from_estimator(clf, X, labels=y, n_images=4)
+    own = clf.net_.module_.head.module
+    with torch.no_grad():
+        features = own.conv(prepared(clf, X[:4]))
+        assert (features < 0).any()
+        # The slope in a pixel is a quarter of its pool's weight, and 0 where the activation is.
+        weight = own.linear.weight.reshape(3, 5, 7, 7).repeat_interleave(2, -2).repeat_interleave(2, -1) / 4
+        for k in range(4):
+            active = (features[k] > 0).float() if rectified else 1.0
+            a = (active * weight[list(NAMES).index(y[k])]).mean((1, 2), keepdim=True)
+            coarse = (a * active * features[k]).sum(0).numpy()
             assert_allclose(display.maps[k], enlarged(coarse, 16), rtol=1e-3, atol=1e-6)
 
 

@@ -63,6 +63,7 @@ def test_more_than_forty_scikit_learn_checks_run():
         (images(2, 6, 7, 2), {"channels": "last"}, images(2, 6, 7, 2).transpose(0, 3, 1, 2)),
         (GREY.reshape(6, -1), {"shape": (5, 7)}, GREY[:, None]),
         (GREY.reshape(6, -1), {"shape": (-1, 7)}, GREY[:, None]),
+        (images(2, 5, 7, 3).reshape(2, -1), {"shape": (5, 7, 3), "channels": "first"}, images(2, 5, 7, 3)),
         (COLOUR.reshape(6, -1), {"shape": (3, 5, 7)}, COLOUR),
         (COLOUR.reshape(6, -1), {"shape": [3, -1, 7]}, COLOUR),
         (
@@ -256,6 +257,40 @@ def test_a_given_scale_is_used(normalise, X, mean, std):
     np.testing.assert_allclose(layout.std, std)
 
 
+SHARES = np.linspace(0, 1, 48).reshape(1, 6, 8)
+
+
+@pytest.mark.parametrize("normalise", [True, False, (0.5, 0.25)])
+@pytest.mark.parametrize(
+    ("X", "unit"),
+    [
+        ((255 * SHARES).astype(np.uint8), 255),
+        ((255 * SHARES).astype(np.int32), 255),
+        (SHARES > 0.5, 1),
+        (SHARES, 1),
+        (SHARES / 2, 1),
+        (255 * SHARES, 255),
+        (16 * SHARES.astype(np.float32), 16),
+        (2 * SHARES - 1, 2),
+        (np.full_like(SHARES, 7), 1),
+    ],
+)
+def test_a_layout_says_how_many_of_its_pixels_units_are_one(normalise, X, unit):
+    layout = ImageEncoder(normalise=normalise).fit(X).layout_
+    assert layout.unit == unit
+    assert type(layout.unit) is float
+    assert ImageLayout(layout.shape, layout.mean, layout.std).unit == 1
+
+
+def test_layouts_of_older_pickles_have_a_unit_of_one():
+    layout = ImageLayout(shape=(1, 1, 2), mean=(0,), std=(1,), unit=9)
+    assert pickle.loads(pickle.dumps(layout)) == layout != ImageLayout((1, 1, 2), (0,), (1,))
+    older = copy.copy(layout)
+    del vars(older)["unit"]
+    assert older.unit == 1
+    assert older == ImageLayout((1, 1, 2), (0,), (1,))
+
+
 def test_preparing_runs_on_every_device_and_lets_gradients_through():
     layout = ImageLayout(shape=(2, 1, 1), mean=(1.0, 2.0), std=(2.0, 4.0))
     with torch.inference_mode():
@@ -274,6 +309,8 @@ def test_preparing_runs_on_every_device_and_lets_gradients_through():
         {"shape": (1, 0, 2), "mean": (0,), "std": (1,)},
         {"shape": (2, 2, 2), "mean": (0,), "std": (1,)},
         {"shape": (1, 2, 2), "mean": (0,), "std": (0,)},
+        {"shape": (1, 2, 2), "mean": (0,), "std": (1,), "unit": 0},
+        {"shape": (1, 2, 2), "mean": (0,), "std": (1,), "unit": float("nan")},
     ],
 )
 def test_a_layout_checks_its_parts(parts):
@@ -291,6 +328,30 @@ def test_augmentation_is_in_the_layout_as_a_copy():
     encoder = ImageEncoder(augment=mine).fit(GREY)
     mine.crop = 3
     assert encoder.layout_.augment == Augment(crop=1, rotation=5)
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "after"),
+    [
+        (None, {"augment__crop": 2}, Augment(crop=2)),
+        ("crop-flip", {"augment__crop": 2}, Augment(crop=2, flip=True)),
+        (None, {"augment__rotation": 9.0, "augment": "crop-flip"}, Augment(crop=4, flip=True, rotation=9.0)),
+        (Augment(flip=True), {"augment__crop": 2}, Augment(crop=2, flip=True)),
+        (Augment(flip=True), {"augment__crop": 2, "augment": None}, Augment(crop=2)),
+        (None, {"augment": "crop-flip"}, "crop-flip"),
+    ],
+)
+def test_setting_a_part_of_the_augmentation_makes_its_object(before, given, after):
+    encoder = ImageEncoder(augment=before)
+    assert encoder.set_params(**given) is encoder
+    assert encoder.augment == after
+
+
+def test_setting_an_unknown_part_of_the_augmentation_changes_nothing():
+    encoder = ImageEncoder()
+    with pytest.raises(ValueError, match="Invalid parameter 'zoom' for estimator Augment"):
+        encoder.set_params(augment__zoom=2)
+    assert encoder.augment is None
 
 
 # Datasets
@@ -394,7 +455,17 @@ def test_labels_are_taken_from_a_list_of_the_dataset_if_it_has_one():
         images = DatasetImages(Subset(dataset, [4, 1, 3]), (1, 5, 7), "uint8")
         assert images.labels.tolist() == ["b", "b", "c"]
         assert images.subset(np.array([False, False, True])).labels.tolist() == ["c"]
-        assert dataset.n_read == 0
+        assert dataset.n_read == 3  # the first, one in the middle and the last, to compare
+
+
+@pytest.mark.parametrize("wrong", [0, 3, 5])
+def test_a_list_of_labels_that_the_items_contradict_is_not_used(wrong):
+    dataset = Items(GREY, LABELS)
+    dataset.targets = LABELS.tolist()
+    dataset.targets[wrong] = "z"
+    assert DatasetImages(dataset, (1, 5, 7), "uint8").labels.tolist() == LABELS.tolist()
+    dataset.targets = [ord(label) - ord("a") for label in LABELS]  # numbers where the items have names
+    assert DatasetImages(dataset, (1, 5, 7), "uint8").labels.tolist() == LABELS.tolist()
 
 
 def test_a_list_of_labels_that_is_not_the_items_is_not_used():
@@ -424,6 +495,23 @@ def test_a_given_scale_needs_no_reading_of_a_dataset():
     encoder = ImageEncoder(normalise=False).fit(dataset)
     assert dataset.n_read == 1
     assert encoder.layout_.std == (255.0,) * 3
+
+
+@pytest.mark.parametrize("label", ["a", 1, None, torch.tensor(1), np.int64(1)])
+def test_a_list_of_items_as_scikit_learn_makes_it_of_a_dataset_is_its_images(label):
+    for X, expected in ((COLOUR, COLOUR), (GREY, GREY[:, None]), (COLOUR / 255, (COLOUR / 255).astype("f4"))):
+        encoder = ImageEncoder()
+        np.testing.assert_array_equal(encoder.fit_transform([(image, label) for image in X]), expected)
+        np.testing.assert_array_equal(encoder.transform([(torch.from_numpy(X[2]), label)]), expected[2:3])
+        np.testing.assert_array_equal(encoder.transform([(image,) for image in X]), expected)  # no labels
+    np.testing.assert_array_equal(ImageEncoder().fit_transform([(Picture(GREY[0]), label)])[0, 0], GREY[0])
+
+
+def test_images_that_are_tuples_of_rows_are_no_items():
+    pairs = [tuple(image[:2]) for image in GREY]
+    np.testing.assert_array_equal(ImageEncoder().fit_transform(pairs)[:, 0], GREY[:, :2])
+    with pytest.raises(TypeError, match=r"Row 1 of X is .*, of type tuple, but every row must be an image"):
+        ImageEncoder().fit([GREY[0], (GREY[1], 1)])
 
 
 def test_images_that_are_open_may_be_fitted_on():
@@ -568,6 +656,18 @@ BAD_INPUT = [
         ValueError,
         "go with images of 16 numbers: 3 x -1 x 5",
     ),
+    (
+        {"shape": (5, 7, 3)},
+        COLOUR.reshape(6, -1),
+        ValueError,
+        "shape=(5, 7, 3) is 5 channels of 7 x 3 pixels. Use shape=(3, 5, 7)",
+    ),
+    (
+        {"shape": (5, -1, 3), "channels": "last"},
+        COLOUR.reshape(6, -1),
+        ValueError,
+        "Use shape=(3, 5, 7), and channels='last' if the rows are in the order (H, W, C)",
+    ),
     ({"shape": (28, 28)}, np.ones((3, 28, 27)), ValueError, "shape=(28, 28) does not go with"),
     ({"shape": (7, 5)}, GREY, ValueError, "X has images of 5 x 7 pixels and 1 channel, but shape=(7, 5)"),
     ({"shape": (28, 28)}, np.ones(784), ValueError, "Reshape your data"),
@@ -643,6 +743,10 @@ def test_pixels_far_out_are_a_warning(X, words):
         (GREY > 9, GREY, "Divide it by 255"),
         (GREY, GREY / 255, "up to 1, but those of fit were up to 255: another scale.* multiply it by 255"),
         (GREY, Items(GREY / 255), "multiply it by 255"),
+        (GREY, GREY > 9, "up to 1, but those of fit were up to 255: another scale.* multiply it by 255"),
+        (GREY, GREY > 255, "another scale"),
+        (GREY, Items(GREY > 9), "up to 1, but those of fit were up to 255"),
+        (GREY, ImageEncoder().fit_transform(Items(GREY > 9)).subset([3, 1]), "up to 1, but those of fit"),
         (GREY, GREY * 99.0, "X has pixels from 0 to"),
         (GREY, GREY.astype("i8") * 3, "outside 0 to 255"),
     ],
@@ -658,6 +762,7 @@ def test_the_scale_of_fit_is_no_warning():
         ImageEncoder().fit(X).transform(X)
     ImageEncoder().fit(GREY).transform(GREY * 1.0)
     ImageEncoder().fit(GREY).transform(GREY[:1] * 0)
+    ImageEncoder().fit((GREY > 9).astype("u1")).transform(GREY > 9)
 
 
 @pytest.mark.parametrize(
@@ -677,6 +782,7 @@ def test_the_scale_of_fit_is_no_warning():
         ({"normalise": (float("nan"), 1.0)}, "finite"),
         ({"augment": "flip"}, "'augment' parameter of ImageEncoder must be"),
         ({"augment": Augment(crop=-1)}, "'crop' parameter of Augment must be an int >= 0"),
+        ({"augment": Augment()}, "augment=Augment() changes nothing: set its crop, flip or rotation, or aug"),
         ({"augment": Augment(crop=5)}, "moves images by up to 5 pixels, but they have 5 x 7"),
         ({"n_workers": -1}, "'n_workers' parameter of ImageEncoder must be"),
     ],

@@ -23,7 +23,8 @@ from mixsk import (
     MixupClassifier,
 )
 from mixsk.backbones import Staged
-from mixsk.encoding import Augment, ImageEncoder
+from mixsk.classifiers._holdout import taken
+from mixsk.encoding import Augment, DatasetImages, ImageEncoder
 from mixsk.rules import PuzzleMix
 
 FAST = {"max_epochs": 2, "batch_size": 32, "random_state": 0, "n_threads": 1}
@@ -135,6 +136,19 @@ def test_a_dataset_may_be_the_validation_rows(digits):
     clf = MixupClassifier(module="lenet", **FAST)
     clf.fit(Pairs(X[:70], y[:70]), None, X_val=Pairs(X[70:], y[70:]))
     assert clf.history_["valid_acc"].notna().all()
+
+
+def test_the_labels_of_a_dataset_are_scored_where_no_others_are_given(digits):
+    X, y = digits
+    clf = MixupClassifier(module="lenet", random_state=0, max_epochs=20, batch_size=32).fit(X, y)
+    w = np.arange(len(y)) % 3.0
+    for dataset in (Pairs(X, y), ImageEncoder().fit_transform(Pairs(X, y))):
+        assert clf.score(dataset, None) == clf.score(X, y) > 0.2
+        assert clf.score(dataset, None, sample_weight=w) == clf.score(X, y, w)
+        assert clf.score(dataset, 1 - y) != clf.score(X, y)
+    for images in (X, TensorDataset(torch.from_numpy(X))):
+        with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
+            clf.score(images, None)
 
 
 # --- methods ------------------------------------------------------------------------------------------
@@ -251,6 +265,17 @@ def test_a_network_of_the_users_own_sees_images(module, mix, digits):
     assert clf.predict(X).shape == y.shape
 
 
+@pytest.mark.parametrize(
+    ("module", "encoder"), [("lenet", "auto"), ("lenet", ImageEncoder()), (Net(), ImageEncoder())]
+)
+def test_a_part_of_the_augmentation_is_a_parameter_of_the_classifier(module, encoder, digits):
+    clf = MixupClassifier(module=module, encoder=clone(encoder, safe=False), **FAST)
+    clf.set_params(encoder__augment__crop=2)
+    assert clf.fit(*digits).encoder_.layout_.augment == Augment(crop=2)
+    clf.set_params(encoder__augment="crop-flip", encoder__augment__crop=1)
+    assert clf.encoder.augment == Augment(crop=1, flip=True)
+
+
 def test_named_stages_of_a_users_network_can_be_mixed(digits):
     X, y = digits
     staged = Staged(Net(), sites=["first", "second"])
@@ -294,6 +319,43 @@ def test_searches_and_cross_validation_take_images(digits):
     assert scores.shape == (2,)
     search = GridSearchCV(clf, {"mix": ["linear", "cutmix"]}, cv=2, error_score="raise").fit(X, y)
     assert search.best_params_["mix"] in ("linear", "cutmix")
+
+
+def test_searches_and_cross_validation_take_a_dataset_with_labels_beside_it(digits):
+    X, y = digits
+    clf = MixupClassifier(module="lenet", **FAST)
+    for dataset in (Pairs(X, y), TensorDataset(torch.from_numpy(X))):
+        scores = cross_val_score(clf, dataset, y, cv=2, error_score="raise")
+        assert np.array_equal(scores, cross_val_score(clf, X, y, cv=2, error_score="raise"))
+    search = GridSearchCV(clf, {"encoder__augment__crop": [1, 2]}, cv=2, error_score="raise")
+    found = search.fit(Pairs(X, y), y).best_estimator_
+    assert found.encoder_.layout_.augment in (Augment(crop=1), Augment(crop=2))
+
+
+class Lazy(ImageEncoder):
+    """An encoder that refuses images which somebody has read."""
+
+    def fit_transform(self, X, y=None):
+        assert isinstance(X, DatasetImages)
+        return super().fit_transform(X, y)
+
+    def transform(self, X):
+        assert isinstance(X, DatasetImages)
+        return super().transform(X)
+
+
+def test_folds_of_a_dataset_are_not_read_into_memory(digits):
+    X, y = digits
+    w = 1 + np.arange(len(y)) % 2
+    lazy = MixupClassifier(module="lenet", encoder=Lazy(), calibrate=True, **FAST)
+    lazy.fit(Pairs(X, y), None, sample_weight=w)
+    expected = MixupClassifier(module="lenet", calibrate=True, **FAST).fit(X, y, sample_weight=w)
+    assert lazy.temperature_ == expected.temperature_ != 1
+    images = ImageEncoder().fit_transform(Pairs(X, y))
+    part, labels, weights = taken(images, y, w, np.array([5, 2]))
+    assert isinstance(part, DatasetImages)
+    assert np.array_equal(part[:], X[[5, 2], None])
+    assert (labels.tolist(), weights.tolist()) == (y[[5, 2]].tolist(), w[[5, 2]].tolist())
 
 
 def test_images_go_through_a_pipeline_of_rows(digits):

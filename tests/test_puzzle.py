@@ -10,7 +10,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from torch import nn
 
+from mixsk import LaMixClassifier
 from mixsk.backbones import Backbone, StackedLinear
+from mixsk.encoding import ImageEncoder, ImageLayout
 from mixsk.rules import Batch, Draw, PuzzleMix, Recipe, Spec, State, Step, puzzle
 from mixsk.rules._mincut import cheapest_labels
 from mixsk.rules._transport import block_moves, moved
@@ -222,13 +224,42 @@ def test_pixels_are_compared_in_units_of_zero_to_one(monkeypatch):
     x, sd, kwargs = images(30), torch.tensor([20.0, 50.0, 80.0]), {"blocks": (4,), "beta": 3.0, "gamma": 20.0}
     plain = PuzzleMix(**kwargs)
     scaled = PuzzleMix(**kwargs)
-    scaled.bind(
-        SimpleNamespace(X=torch.zeros(1, dtype=torch.uint8), layout=SimpleNamespace(std=tuple(sd.tolist())))
-    )
+    layout = ImageLayout(shape=(3, 8, 8), mean=(255 / sd).tolist(), std=sd.tolist(), unit=255)
+    scaled.bind(SimpleNamespace(X=torch.zeros(1, 3, 8, 8), layout=layout))
     normalised = 255 * x / sd[:, None, None] - 1
     expected = plain.probe(step_of(x, 0.4)).mask
     assert torch.equal(scaled.probe(step_of(normalised, 0.4)).mask, expected)
     assert not torch.equal(plain.probe(step_of(normalised, 0.4)).mask, expected)
+
+
+def mask_of(X, normalise, monkeypatch):
+    """The mask of images X (n, H, W) as an encoder and the network's layout bring them to the cut."""
+    seen = torch.from_numpy(np.random.default_rng(0).exponential(size=X.shape))
+    monkeypatch.setattr(puzzle, "saliency", lambda step: seen)
+    encoder = ImageEncoder(normalise=normalise)
+    encoded = torch.from_numpy(encoder.fit_transform(X))
+    mask = PuzzleMix(blocks=(4,), beta=3.0, gamma=20.0)
+    mask.bind(SimpleNamespace(X=encoded, layout=encoder.layout_))
+    return mask.probe(step_of(encoder.layout_.prepare(encoded, torch.float64)[None], 0.4)).mask
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_images_have_one_mask_in_whatever_unit_their_pixels_are(monkeypatch, normalise):
+    X = np.random.default_rng(1).integers(0, 256, (30, 8, 8), dtype=np.uint8)
+    X[0, 0, :2] = 0, 255  # both ends of every unit
+    expected = mask_of(X, normalise, monkeypatch)
+    assert len(expected.unique()) == 3
+    shares = X.astype(np.float64) / 255
+    for other in (X.astype(np.int64), shares, X.astype(np.float32), 16 * shares, 2 * shares - 1):
+        assert torch.equal(mask_of(other, normalise, monkeypatch), expected)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_truth_values_have_the_mask_of_black_and_white_pixels(monkeypatch, normalise):
+    X = np.random.default_rng(1).random((30, 8, 8)) < 0.5
+    expected = mask_of(255 * X.astype(np.uint8), normalise, monkeypatch)
+    for other in (X, X.astype(np.float32), 16.0 * X):
+        assert torch.equal(mask_of(other, normalise, monkeypatch), expected)
 
 
 @pytest.mark.parametrize(("lam", "share"), [(0.2, 0.0), (0.5, 0.5), (0.8, 1.0)])
@@ -300,6 +331,23 @@ def test_a_lam_of_its_own_makes_the_cut_and_leaves_the_drawn_one_to_the_label():
         m, share = mask(step.h, step.draw.lam, step.draw.noise, mask.probe(step))
         assert torch.equal(m, at_half.mask)
         assert torch.equal(share, step.draw.lam)
+
+
+def test_lamix_cuts_at_one_half_however_its_mask_is_given():
+    """A name, an object, and a name whose parameters are set, are one choice (LaMix's Eq. 5)."""
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (40, 12, 12), dtype=np.uint8), np.arange(40) % 2
+    fixed = {"module": "lenet", "max_epochs": 2, "batch_size": 10, "random_state": 0, "n_threads": 1}
+    named = LaMixClassifier(mix="puzzle", **fixed)
+    own = PuzzleMix()
+    same = [LaMixClassifier(mix=own, **fixed), clone(named).set_params(mix__eta=0.2)]
+    other = LaMixClassifier(mix=PuzzleMix(lam=0.9), **fixed)  # what is set stays
+    expected = named.fit(X, y).predict_proba(X)
+    for clf in same:
+        assert_array_equal(clf.fit(X, y).predict_proba(X), expected)
+        assert clf.mix.lam is None  # the user's object is left as it is
+    assert (other.fit(X, y).predict_proba(X) != expected).any()
+    assert other.net_.criterion_.mask.lam == 0.9
 
 
 @pytest.mark.parametrize("lam", [None, 0.5])
@@ -546,6 +594,24 @@ def test_transport_brings_what_is_salient_into_the_mask():
 def test_wrong_parameters_are_refused(name, value, match):
     with pytest.raises(ValueError, match=match):
         PuzzleMix(**{name: value}).check()
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"t_eps": 0.5}, "t_eps=0.5 has no effect without transport. Use transport=True"),
+        ({"t_size": 2}, "t_size=2 has no effect without transport. Use transport=True"),
+        ({"beta": 0, "gamma": 1.0}, "gamma=1.0 has no effect with beta=0. Use a beta above 0"),
+    ],
+)
+def test_parameters_without_effect_are_refused(params, words):
+    with pytest.raises(ValueError, match=words):
+        PuzzleMix(**params).check()
+
+
+@pytest.mark.parametrize("params", [{"t_eps": 0.5, "t_size": 2, "transport": True}, {"beta": 0.0}])
+def test_parameters_with_an_effect_are_not(params):
+    PuzzleMix(**params).check()
 
 
 def test_parameters_are_cloned():

@@ -1,8 +1,8 @@
 """Networks as stages."""
 
-from mixsk.backbones.base import Backbone, StackedLayerNorm, StackedLinear
+from mixsk.backbones.base import Backbone, StackedLayerNorm, StackedLinear, evaluating
 from mixsk.backbones.bilstm import BiLSTM
-from mixsk.backbones.build import BACKBONES, accepted, build, network, renew, seeded, stacked, stacks
+from mixsk.backbones.build import BACKBONES, accepted, build, name_of, network, renew, seeded, stacked, stacks
 from mixsk.backbones.densenet import DenseNet121
 from mixsk.backbones.lenet import LeNet
 from mixsk.backbones.linear import Linear
@@ -44,6 +44,8 @@ __all__ = [
     "Wrapped",
     "accepted",
     "build",
+    "evaluating",
+    "name_of",
     "network",
     "renew",
     "seeded",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixsk.backbones.base import Backbone, StackedLinear, rows_interact
+from mixsk.backbones.base import Backbone, StackedLinear, evaluating, rows_interact
 from mixsk.backbones.training import Training
 
 PIXELS_AT_ONCE = 2**20  # predicted at a time
@@ -94,8 +93,7 @@ class ImageNetwork(Backbone):
             Images on the network's device.
         """
         h, widths = example, [example[0].numel()]
-        with modes_kept(self):
-            self.eval()
+        with evaluating(self):
             for stage in self.stages:
                 h = stage(h)
                 widths.append(h[0].numel())
@@ -103,7 +101,7 @@ class ImageNetwork(Backbone):
 
     def rows_at_once(self, X: Tensor) -> int:
         """Rows of X (n, C, H, W) that are predicted at a time: about a million pixels."""
-        return max(1, PIXELS_AT_ONCE // (X.shape[-2] * X.shape[-1]))
+        return images_at_once(X)
 
     def lower(self, x: Tensor, site: int, start: int = 0) -> Tensor:
         """Output (1, B, ...) of stage `site` for what stage `start` gave; by default for images x."""
@@ -131,15 +129,9 @@ class ImageNetwork(Backbone):
         return rows.contiguous(memory_format=wanted) if rows.ndim == 4 else rows
 
 
-@contextmanager
-def modes_kept(module: nn.Module) -> Iterator[None]:
-    """Put each part back into training or prediction as it was: a part may be held in one by its user."""
-    modes = {part: part.training for part in module.modules()}
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
+def images_at_once(X: Tensor) -> int:
+    """How many images (n, C, H, W) have about a million pixels together."""
+    return max(1, PIXELS_AT_ONCE // (X.shape[-2] * X.shape[-1]))
 
 
 class StandardNetwork(ImageNetwork):

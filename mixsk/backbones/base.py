@@ -7,7 +7,8 @@ and train in one program. A single network is M = 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -123,9 +124,34 @@ class Backbone(nn.Module):
         if not isinstance(last, StackedLinear):
             raise ValueError(
                 "This network's head has no bias of ours to which class offsets could be added, which "
-                "axis='pair' needs. Use axis='both' or 'class', or module='mlp' or 'linear'."
+                "axis='pair' needs. Use axis='both' or 'class', or module='mlp' or 'linear', for images "
+                "'lenet'."
             )
         last.bias += offset
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, in which nothing is dropped and no statistics are kept.
+
+    Afterwards each part is as it was: one may be held in a mode by its user, or by a phase of training.
+
+    Examples
+    --------
+    >>> dropout = nn.Dropout(0.5)
+    >>> with evaluating(dropout):
+    ...     dropout.training
+    False
+    >>> dropout.training
+    True
+    """
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
 
 
 def rows_interact(module: nn.Module) -> bool:

@@ -62,6 +62,11 @@ def network(module: Any) -> Any:
     return BACKBONES[module] if isinstance(module, str) else module
 
 
+def name_of(module: Any) -> str:
+    """What an error calls a `module` parameter: a key in quotes, a class or an instance by its class."""
+    return repr(module) if isinstance(module, str) else getattr(module, "__name__", type(module).__name__)
+
+
 def stacks(module: Any) -> bool:
     """Whether networks of it can be trained side by side."""
     return isinstance(module, str) and BACKBONES[module].stacks
@@ -108,8 +113,8 @@ def build(
         of_tables = getattr(network(module), "reads", Backbone.reads) == "table"
         others = f"one of {sorted(filter(stacks, BACKBONES))}, or " if of_tables else ""
         raise ValueError(
-            f"module={module!r} has no model axis, so {len(seeds)} models of it cannot be stacked. Use "
-            f"{others}n_members=1 and n_cv=1."
+            f"module={name_of(module)} has no model axis, so {len(seeds)} models of it cannot be stacked. "
+            f"Use {others}n_members=1 and n_cv=1."
         )
     if isinstance(module, nn.Module):
         return _as_backbone(deepcopy(module))

@@ -8,9 +8,10 @@ from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
-from mixsk.backbones._images import ImageNetwork, modes_kept
+from mixsk.backbones._images import ImageNetwork
+from mixsk.backbones.base import evaluating
 from mixsk.backbones.training import Training
 from mixsk.backbones.wrapped import Wrapped
 
@@ -21,8 +22,9 @@ class Staged(ImageNetwork):
     Site k is the output of the k-th of the named submodules, and is mixed as any hidden stage of our own
     networks. It is all that what follows may see: where another value goes around it, it is no site.
 
-    The network is traced by torch.fx, which needs a `forward` whose course does not depend on values. The
-    module is not copied: its weights are those of the stages.
+    The network is traced by torch.fx, which needs a `forward` whose course does not depend on values: that of
+    the module and of the submodules that have sites within them. All others may do as they like. The module
+    is not copied: its weights are those of the stages.
 
     Parameters
     ----------
@@ -62,37 +64,62 @@ class Staged(ImageNetwork):
         super().__init__(stages, Wrapped(last))
         self.sites = tuple(sites)
 
+    def measure(self, example: Tensor) -> None:
+        """Set `widths` by what the stages make of images (k, C, H, W).
+
+        Raises
+        ------
+        ValueError
+            If a site returns something else than a tensor, which the tracer did not see.
+        """
+
+        def check(stage: nn.Module, given: Any, output: Any) -> None:
+            if not isinstance(output, Tensor):
+                raise _no_tensor(self.sites[list(self.stages).index(stage)], output)
+
+        hooks = [stage.register_forward_hook(check) for stage in self.stages]
+        try:
+            super().measure(example)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
 
 class _Tracer(fx.Tracer):
-    """Writes down which values the submodules return."""
+    """Looks into those submodules alone that have sites within, and writes down what submodules return."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, sites: Sequence[str]) -> None:
         super().__init__()
-        self.names = {part: name for name, part in module.named_modules()}
-        self.returned: dict[str, list[Any]] = {}
+        above = {name[:dot] for name in sites for dot in range(len(name)) if name[dot] == "."}
+        self.opened = {module.get_submodule(name) for name in above}
+        self.returned: dict[nn.Module, list[Any]] = {}
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return m not in self.opened
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         value = super().call_module(m, forward, args, kwargs)
-        self.returned.setdefault(self.names.get(m, ""), []).append(value)
+        self.returned.setdefault(m, []).append(value)
         return value
 
 
 def _traced(module: nn.Module, sites: Sequence[str]) -> tuple[fx.Graph, list[fx.Node]]:
     """The module's graph, and the nodes of the sites."""
-    unknown = [name for name in sites if name not in dict(module.named_modules()) or not name]
+    known = dict(module.named_modules(remove_duplicate=False))
+    unknown = [name for name in sites if name not in known or not name]
     if unknown:
         raise ValueError(_unknown(module, unknown[0]))
-    tracer = _Tracer(module)
+    tracer = _Tracer(module, sites)
     try:
-        with modes_kept(module):
+        with evaluating(module):
             # torch.fx takes `self.training` for a constant, so dropout would never end.
-            graph_in_eval = fx.Tracer().trace(module.eval())
+            graph_in_eval = _Tracer(module, sites).trace(module)
             graph = tracer.trace(module.train())
     except Exception as error:
         raise ValueError(
             f"{type(module).__name__} cannot be cut: torch.fx cannot trace it: {error}. Write a forward "
-            "without if and for on values of tensors, or pass the module itself, which is mixed at "
-            "the input only."
+            "without if and for on values of tensors, put them into submodules that hold no site, or pass "
+            "the module itself, which is mixed at the input only."
         ) from error
     # Each trace gives tensors that a forward makes names of its own.
     in_train, in_eval = (re.sub(r"_tensor_constant\d+", "", str(g)) for g in (graph, graph_in_eval))
@@ -101,7 +128,7 @@ def _traced(module: nn.Module, sites: Sequence[str]) -> tuple[fx.Graph, list[fx.
             f"{type(module).__name__} cannot be cut: its forward asks whether self.training. Use modules "
             "such as nn.Dropout(p) instead of functions such as F.dropout(h, p, self.training)."
         )
-    return graph, [_node(tracer.returned.get(name, []), name) for name in sites]
+    return graph, [_node(tracer.returned.get(known[name], []), name) for name in sites]
 
 
 def _unknown(module: nn.Module, name: str) -> str:
@@ -118,11 +145,15 @@ def _node(returned: list[Any], name: str) -> fx.Node:
             "once. Name another submodule."
         )
     if not isinstance(returned[0], fx.Proxy):
-        raise ValueError(
-            f"site {name!r} returns a {type(returned[0]).__name__}, and a site must return one tensor. Name "
-            "another submodule."
-        )
+        raise _no_tensor(name, returned[0])
     return returned[0].node
+
+
+def _no_tensor(name: str, value: Any) -> ValueError:
+    return ValueError(
+        f"site {name!r} returns a {type(value).__name__}, and a site must return one tensor. Name another "
+        "submodule."
+    )
 
 
 def _cut(
@@ -182,10 +213,16 @@ def _part(module: nn.Module, first: fx.Node, last: fx.Node, nodes: list[fx.Node]
     return fx.GraphModule(module, graph, type(module).__name__)
 
 
+def _users(part: nn.Module) -> bool:
+    """Whether a submodule is not of torch, so that its forward may do anything."""
+    return not type(part).__module__.startswith("torch.nn.")
+
+
 def _in_place(module: nn.Module, node: fx.Node) -> bool:
     """Whether a node may write to what it is given."""
     if node.op == "call_module":
-        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
+        parts = module.get_submodule(str(node.target)).modules()
+        return any(getattr(p, "inplace", False) or _users(p) for p in parts)
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     augmented = getattr(node.target, "__module__", "") == "_operator" and name.startswith("i")
     return augmented or name.endswith("_") or name == "setitem" or bool(node.kwargs.get("inplace"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from mixsk.backbones._images import images_at_once
 from mixsk.backbones.base import Backbone, rows_interact
 
 
@@ -15,6 +16,10 @@ class Wrapped(Backbone):
         self.stages = nn.ModuleList()
         self.head = _AloneOnModelAxis(module)
         self.rows_interact = rows_interact(module)
+
+    def rows_at_once(self, X: Tensor) -> int:
+        """Rows of X that are predicted at a time: of images (n, C, H, W) about a million pixels."""
+        return images_at_once(X) if len(X.shape) == 4 else super().rows_at_once(X)
 
 
 class _AloneOnModelAxis(nn.Module):

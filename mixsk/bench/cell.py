@@ -165,7 +165,10 @@ def _cut(data, estimator, seed, train_rows, test_rows, dev_rows=None):
 def _may_stop(estimator):
     """Whether rows held out have a say in its training; else it has all of them."""
     stops = getattr(estimator, "early_stopping", True)
-    return usual(estimator.module).stop_from is not None if is_auto(stops) else stops
+    if not is_auto(stops):
+        return stops
+    # Of an estimator that is none of ours nobody knows.
+    return not hasattr(estimator, "module") or usual(estimator.module).stop_from is not None
 
 
 def _fit_all(estimators, data, cuts, time_limit):

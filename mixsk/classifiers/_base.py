@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +20,9 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
+from torch.utils.data import Dataset
 
-from mixsk.backbones import Training, seeded
+from mixsk.backbones import Backbone, Training, seeded
 from mixsk.classifiers._bagging import Bagging, Folded, side_by_side
 from mixsk.classifiers._calibration import Calibration
 from mixsk.classifiers._callbacks import (
@@ -37,11 +39,14 @@ from mixsk.classifiers._params import ParamsMixin
 from mixsk.classifiers._prepare import DROPOUT, WEIGHTS, Preparation
 from mixsk.classifiers._settings import input_site, is_auto, settled, stages_mixed, structure, usual
 from mixsk.classifiers._trial import try_recipe
+from mixsk.encoding import DatasetImages
 from mixsk.engine import MixNet, Part, mean_logits
 from mixsk.rules import Rows, Spec, State, mixing_sites
 
 # What the network and its inputs are made of: fixed once it has weights.
 STRUCTURE = {"module", "hidden", "activation", "encoder", "dtype", "n_members", "n_cv"}
+OF_CALLBACKS = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # by which scikit-learn ends its callbacks
+LEARNT = (KeyboardInterrupt, FloatingPointError)  # ends of a training that keep what was learnt
 
 
 class MixClassifier(
@@ -144,28 +149,33 @@ class MixClassifier(
             Before any training, for data or parameters that cannot be used.
         FloatingPointError
             If the loss is no longer finite; the last finite weights are kept.
+        Exception
+            Whatever the items of a Dataset or callbacks raise; the classifier is then what it was before.
         """
         start, given = time.perf_counter(), (X, y)
         again = self.warm_start and hasattr(self, "net_")
-        with self._nothing_lost():
-            train, valid, net = self._prepare(X, y, sample_weight, X_val, y_val, sample_weight_val, again)
-            net.plan = replace(net.plan, checkpoint=self._checkpoint_file(net, train, valid))
-            temperature = self._fit_temperature(X, y, sample_weight)
-            context = open_context(self, net.max_epochs, *given)
-            if context is not None:
-                net.callbacks = [*net.callbacks, ("scikit_learn", EpochBridge(self, context, *given))]
-            net.initialize()
-            self._keep(net, self._epochs if again else [])
-            self._temperature = temperature
-        if self.time_limit is not None:  # choices, folds and encoding have had their part of it
-            net.plan = replace(net.plan, time_limit=max(0.0, self.time_limit - (time.perf_counter() - start)))
-        try:
-            self._train(train, valid, net.max_epochs)
-            if isinstance(train, Folded) and self._calibrates(self._n_folds):
-                self._temperature = self._held_out_temperature(train)
-        finally:
-            net.callbacks_ = [pair for pair in net.callbacks_ if pair[0] != "scikit_learn"]
-            net.plan = replace(net.plan, checkpoint=None)
+        with self._nothing_lost(LEARNT, again):
+            with self._nothing_lost():
+                train, valid, net = self._prepare(X, y, sample_weight, X_val, y_val, sample_weight_val, again)
+                net.plan = replace(net.plan, checkpoint=self._checkpoint_file(net, train, valid))
+                temperature = self._fit_temperature(X, y, sample_weight)
+                context = open_context(self, net.max_epochs, *given)
+                if context is not None:
+                    net.callbacks = [*net.callbacks, ("scikit_learn", EpochBridge(self, context, *given))]
+                net.initialize()
+                self._keep(net, self._epochs if again else [])
+                self._temperature = temperature
+            if self.time_limit is not None:  # choices, folds and encoding have had their part of it
+                net.plan = replace(
+                    net.plan, time_limit=max(0.0, self.time_limit - (time.perf_counter() - start))
+                )
+            try:
+                self._train(train, valid, net.max_epochs)
+                if isinstance(train, Folded) and self._calibrates(self._n_folds):
+                    self._temperature = self._held_out_temperature(train)
+            finally:
+                net.callbacks_ = [pair for pair in net.callbacks_ if pair[0] != "scikit_learn"]
+                net.plan = replace(net.plan, checkpoint=None)
         close_context(context, self, *given)
         return self
 
@@ -191,44 +201,48 @@ class MixClassifier(
         ------
         ValueError
             For `class_weight="balanced"`, `schedule` or `mix_off`, which need the whole training.
+        Exception
+            Whatever the items of a Dataset or callbacks raise; the network is then what it was before. What
+            the method has counted and fitted of these rows (classes, a density) stays.
         """
-        with self._nothing_lost():
-            self._check_params()
-            self._check_incremental()
-            first = not hasattr(self, "net_")
-            if not first:
-                self._check_structure("partial_fit")
-            if first and classes is None:
-                raise ValueError("classes must be passed on the first call to partial_fit.")
-            X, y, w = self._check_rows(X, y, sample_weight, first)
-            if first:
-                self._set_classes(np.unique(check_labels(classes, type(self).__name__)))
-                self._start_streams()
-            elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-                raise ValueError(
-                    f"classes={np.unique(classes).tolist()} is not the same as on the last call to "
-                    f"partial_fit, was {self.classes_.tolist()}."
-                )
-            device = pick_device(self.device) if first else _device_of(self.net_)
-            self._dtype_name = self.dtype
-            codes = encode_labels(y, self.classes_)
-            encoded = self._encode(X, y if first else None)
-            if first and len(y) > 1:
-                self._warn_constant(encoded)
-            rows = self._rows(encoded, codes, w, device)
-            part = Part(rows, np.arange(len(codes)))
-            state = self._weigh(part, first=first)
-            if not is_auto(self.calibrate):  # else that of networks in folds, if there are such, goes on
-                self._temperature = 1.0
-            if first:
-                self._structure = self._structure_for(part, None)
-                net = self._new_net(rows, settled(self, None), keep_weights=False)
-                net.module.bind(part.copied())
-                net.criterion.bind(part.copied, state)
-                self._keep(net.initialize(), [])
-            else:
-                self._extend(part, state)
-        self._train(part, None, 1)
+        with self._nothing_lost(LEARNT, hasattr(self, "net_")):
+            with self._nothing_lost():
+                self._check_params()
+                self._check_incremental()
+                first = not hasattr(self, "net_")
+                if not first:
+                    self._check_structure("partial_fit")
+                if first and classes is None:
+                    raise ValueError("classes must be passed on the first call to partial_fit.")
+                X, y, w = self._check_rows(X, y, sample_weight, first)
+                if first:
+                    self._set_classes(np.unique(check_labels(classes, type(self).__name__)))
+                    self._start_streams()
+                elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+                    raise ValueError(
+                        f"classes={np.unique(classes).tolist()} is not the same as on the last call to "
+                        f"partial_fit, was {self.classes_.tolist()}."
+                    )
+                device = pick_device(self.device) if first else _device_of(self.net_)
+                self._dtype_name = self.dtype
+                codes = encode_labels(y, self.classes_)
+                encoded = self._encode(X, y if first else None)
+                if first and len(y) > 1:
+                    self._warn_constant(encoded)
+                rows = self._rows(encoded, codes, w, device)
+                part = Part(rows, np.arange(len(codes)))
+                state = self._weigh(part, first=first)
+                if not is_auto(self.calibrate):  # else that of networks in folds, if there are such, goes on
+                    self._temperature = 1.0
+                if first:
+                    self._structure = self._structure_for(part, None)
+                    net = self._new_net(rows, settled(self, None), keep_weights=False)
+                    _bind(net.module, part)
+                    net.criterion.bind(part.copied, state)
+                    self._keep(net.initialize(), [])
+                else:
+                    self._extend(part, state)
+            self._train(part, None, 1)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -286,6 +300,32 @@ class MixClassifier(
         ndarray of shape (n_samples, n_classes), float64
         """
         return self._log_proba(X).numpy()
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of `predict`.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            Or what else `fit` takes.
+        y : array-like of shape (n_samples,)
+            True labels. None: those of a Dataset whose items are (image, label).
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If y is None and X has no labels.
+        """
+        if y is None:
+            if isinstance(X, Dataset | DatasetImages):
+                X, y = self._open_images(X, y)
+            y = check_labels(y, type(self).__name__)
+        return super().score(X, y, sample_weight)
 
     @property
     def history_(self) -> pd.DataFrame:
@@ -351,14 +391,24 @@ class MixClassifier(
     # ---- the parts of fit
 
     @contextmanager
-    def _nothing_lost(self) -> Iterator[None]:
-        """If preparing fails, the estimator is what it was: bad input does not cost a fitted model."""
-        before = dict(vars(self))
+    def _nothing_lost(
+        self, but: tuple[type[BaseException], ...] = (), trains_on: bool = False
+    ) -> Iterator[None]:
+        """After an error the estimator is what it was: bad input does not cost a fitted model.
+
+        Errors `but` leave it as it is by then. With `trains_on` the weights of `net_` are put back, too.
+        """
+        before, weights = dict(vars(self)), _copied(self.net_) if trains_on else []
         try:
             yield
+        except but:
+            raise
         except BaseException:  # Ctrl-C, too
+            running = {name: value for name, value in vars(self).items() if name in OF_CALLBACKS}
             vars(self).clear()
-            vars(self).update(before)
+            vars(self).update(before | running)
+            for part, values in weights:
+                part.load_state_dict(values)
             raise
 
     def _prepare(
@@ -396,7 +446,7 @@ class MixClassifier(
             self._structure = self._structure_for(train, len(train))
         net = self._new_net(rows, settled(self, len(train)), keep_weights=again)
         if not again:
-            net.module.bind(train.copied())
+            _bind(net.module, train)
         net.criterion.phases(net.max_epochs)  # says now if there are too few epochs
         self._bind(net.criterion, train, state)
         if not isinstance(self.mix, str | None) or not isinstance(self._label(), str):
@@ -564,6 +614,18 @@ class MixClassifier(
                 "clean_weight": self.clean_weight,
             },
         )
+
+
+def _bind(network: Any, train: Part) -> None:
+    """Let a network learn from the training rows, which are copied only if it does."""
+    if type(network).bind is not Backbone.bind:
+        network.bind(train.copied())
+
+
+def _copied(net: MixNet) -> list[tuple[Any, dict[str, Any]]]:
+    """What training changes in a net, and its state."""
+    parts = (net.module_, net.criterion_.aux, net.optimizer_, net.average_)
+    return [(part, deepcopy(part.state_dict())) for part in parts if part is not None]
 
 
 def _device_of(net: MixNet) -> torch.device:

@@ -14,14 +14,14 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.base import clone
-from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from mixsk.classifiers._bagging import Folded
 from mixsk.classifiers._data import encode_labels
-from mixsk.classifiers._holdout import FOLDS, silent, stratified_folds
+from mixsk.classifiers._holdout import FOLDS, rows_at, silent, stratified_folds, taken
 from mixsk.classifiers._prepare import FOLD_SEEDS
 from mixsk.classifiers._settings import is_auto
+from mixsk.encoding import DatasetImages
 
 PULL = 1.0  # a standard normal prior of log T
 BOUNDS = (-3.0, 3.0)  # of log T
@@ -92,20 +92,24 @@ def out_of_fold(
     folds = stratified_folds(y, seed)
     if not folds:
         return None
+    clf = clone(clf).set_params(random_state=seed)
     with silent():
-        fits = batched_cross_validate(
-            clone(clf).set_params(random_state=seed),
-            X,
-            y,
-            cv=folds,
-            params=None if w is None else {"sample_weight": w},
-            scoring=_nothing,
-            error_score="raise",
-            return_estimator=True,
-        )["estimator"]
+        if isinstance(X, DatasetImages):  # whose folds scikit-learn would read into memory
+            fits = [clone(clf).fit(*taken(X, y, w, train)) for train, _ in folds]
+        else:
+            fits = batched_cross_validate(
+                clf,
+                X,
+                y,
+                cv=folds,
+                params=None if w is None else {"sample_weight": w},
+                scoring=_nothing,
+                error_score="raise",
+                return_estimator=True,
+            )["estimator"]
         held_out = [test for _, test in folds]
         pairs = zip(fits, held_out, strict=True)
-        found = [fit.predict_log_proba(_safe_indexing(X, test)) for fit, test in pairs]
+        found = [fit.predict_log_proba(rows_at(X, test)) for fit, test in pairs]
     return np.concatenate(found), np.concatenate(held_out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from numbers import Integral
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from mixsk.classifiers._bagging import Folded
 from mixsk.classifiers._settings import NAMES, settled
+from mixsk.encoding import DatasetImages
 from mixsk.engine import MixNet, Part
 from mixsk.engine.checkpoint import CheckpointFile, read
 
@@ -20,7 +23,9 @@ from mixsk.engine.checkpoint import CheckpointFile, read
 OF_NO_MATTER = {
     "device", "n_threads", "verbose", "time_limit", "callbacks", "checkpoint", "warm_start", "random_state",
 }  # fmt: skip
+IN_ENCODERS = {"n_workers", "n_jobs"}  # parameters of theirs that are likewise of no matter
 ROWS, NUMBERS = 8, 1024  # of X that are looked at: so many rows, so many numbers of each
+ADDRESS = re.compile("0x[0-9a-fA-F]+")  # in memory, of a function that a module shows
 
 
 class Checkpointing:
@@ -141,10 +146,27 @@ def described(value: Any) -> str:
     name = getattr(value, "__qualname__", None)
     if name is not None:  # a class or a function
         return f"{value.__module__}.{name}"
-    cls = f"{type(value).__module__}.{type(value).__qualname__}"
-    if isinstance(value, nn.Module) or not hasattr(value, "get_params"):
-        return cls
-    return f"{cls}({', '.join(f'{k}={described(v)}' for k, v in value.get_params(deep=False).items())})"
+    found = f"{type(value).__module__}.{type(value).__qualname__}"
+    if hasattr(value, "get_params"):
+        given = {k: v for k, v in value.get_params(deep=False).items() if k not in IN_ENCODERS}
+        found += f"({', '.join(f'{k}={described(v)}' for k, v in given.items())})"
+    if isinstance(value, nn.Module):
+        found += f" of structure {_digest([ADDRESS.sub('', repr(value))])} and weights {_weights(value)}"
+    return found
+
+
+def _weights(network: nn.Module) -> str:
+    """A hash of the weights, but for those that a lazy module does not have yet."""
+    known = {
+        name: value
+        for name, value in network.state_dict().items()
+        if isinstance(value, torch.Tensor) and not is_lazy(value)
+    }
+    return _digest(
+        part
+        for name, value in known.items()
+        for part in (name, value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    )
 
 
 def _digest(parts: Iterable[str | bytes]) -> str:
@@ -165,10 +187,12 @@ def _labels(part: Part) -> str:
 
 def _samples(what: str, part: Part) -> dict[str, torch.Tensor]:
     """Some numbers of some rows, and some weights: compared by value, since machines round otherwise."""
-    at = part.index[np.unique(np.linspace(0, len(part.index) - 1, ROWS).astype(int))]
-    X = torch.as_tensor(part.rows.X[at]).flatten(1).cpu()
-    X = X[:, np.unique(np.linspace(0, X.shape[1] - 1, NUMBERS).astype(int))].double()
-    found = {f"values of {what}": X}
+    found = {}
+    if not isinstance(part.rows.X, DatasetImages):  # whose images may differ from one reading to the next
+        at = part.index[np.unique(np.linspace(0, len(part.index) - 1, ROWS).astype(int))]
+        X = torch.as_tensor(part.rows.X[at]).flatten(1).cpu()
+        X = X[:, np.unique(np.linspace(0, X.shape[1] - 1, NUMBERS).astype(int))].double()
+        found[f"values of {what}"] = X
     if part.rows.w is not None:
         w = part.rows.w[torch.as_tensor(part.index, device=part.rows.w.device)].double().cpu()
         found[f"weights of {what}"] = torch.stack([w.sum(), w.square().sum(), w[0], w[-1]])

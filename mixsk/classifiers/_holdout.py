@@ -11,6 +11,8 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import _safe_indexing
 
+from mixsk.encoding import DatasetImages
+
 FOLDS = 5
 
 Fold = tuple[np.ndarray, np.ndarray]  # rows trained on, rows held out
@@ -75,4 +77,9 @@ def held_out_score(
 
 def taken(X: Any, y: np.ndarray, w: np.ndarray | None, index: np.ndarray) -> tuple[Any, Any, Any]:
     """Some of the rows, their labels and weights."""
-    return _safe_indexing(X, index), y[index], None if w is None else w[index]
+    return rows_at(X, index), y[index], None if w is None else w[index]
+
+
+def rows_at(X: Any, index: np.ndarray) -> Any:
+    """Some of the rows; those of a Dataset stay unread."""
+    return X.subset(index) if isinstance(X, DatasetImages) else _safe_indexing(X, index)

@@ -15,7 +15,7 @@ from torch.optim import SGD
 
 from mixsk.backbones import BACKBONES, accepted
 from mixsk.classifiers._settings import FOUND, flat, reads
-from mixsk.classifiers._table import COUNT, ENCODERS
+from mixsk.classifiers._table import COUNT, ENCODERS, OF_INPUTS
 from mixsk.densities import DENSITIES
 from mixsk.engine import make_schedule
 from mixsk.rules import MASKS, TARGETS
@@ -68,7 +68,8 @@ class ParamsMixin:
     def set_params(self, **params: Any) -> Any:
         """Set parameters.
 
-        `density__reg_covar=1e-3` on `density="gm"` first replaces the string by that name's object.
+        `density__reg_covar=1e-3` on `density="gm"` first replaces the string by that name's object, and
+        `encoder__augment__crop=2` on `encoder="auto"` by the encoder of what the network reads.
 
         Parameters
         ----------
@@ -90,13 +91,22 @@ class ParamsMixin:
                 if current not in CHOICES.get(outer, ()):
                     raise ValueError(f"{name} has no effect: {outer}={current!r} has no parameters.")
                 module = rest.get("module", getattr(self, "module", "table"))
-                rest[outer] = self._chosen(outer, current, module)
+                rest[outer] = self._chosen(outer, current, module, inner)
         return super().set_params(**rest)  # type: ignore[misc]
 
-    def _chosen(self, outer: str, name: str, module: Any) -> Any:
+    def _chosen(self, outer: str, name: str, module: Any, inner: str) -> Any:
         """The object that a name stands for; for an encoder it depends on the network."""
         if outer == "encoder" and name == "auto":
-            return self._own_encoder(reads(module))  # type: ignore[attr-defined]
+            kind, option = reads(module), inner.partition("__")[0]
+            if kind == "table" and not isinstance(module, str):  # X says later whether it is images
+                for other, encoder in OF_INPUTS.items():
+                    if other != kind and option in encoder().get_params(deep=False):
+                        raise ValueError(
+                            f"encoder__{inner} is a parameter of {encoder.__name__}, and for a network of "
+                            "your own encoder='auto' is not known to be one. Pass "
+                            f"encoder={encoder.__name__}()."
+                        )
+            return self._own_encoder(kind)  # type: ignore[attr-defined]
         return CHOICES[outer][name]()
 
     def _check_names(self, given: Iterable[str]) -> None:

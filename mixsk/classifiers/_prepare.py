@@ -13,7 +13,7 @@ from sklearn.utils import _safe_indexing, check_array, check_random_state
 from sklearn.utils.validation import _num_samples
 from torch.utils.data import Dataset
 
-from mixsk.backbones import Backbone
+from mixsk.backbones import Backbone, name_of
 from mixsk.classifiers._data import (
     check_labels,
     check_lengths,
@@ -35,6 +35,7 @@ from mixsk.encoding import (
     check_text_type,
     open_images,
 )
+from mixsk.encoding.image_items import is_item
 from mixsk.engine import Part
 from mixsk.rules import INPUTS, Rows, State
 
@@ -180,14 +181,14 @@ class Preparation:
         module, own = getattr(self, "module", type(self).__name__), self._reads()
         if own not in (kind, "table"):
             raise ValueError(
-                f"module={module!r} reads {INPUTS[own]}, which encoder={self.encoder!r} does not give. Use "
-                f"encoder='auto', or a mixsk.encoding.{OF_INPUTS[own].__name__}."
+                f"module={name_of(module)} reads {INPUTS[own]}, which encoder={self.encoder!r} does not "
+                f"give. Use encoder='auto', or a mixsk.encoding.{OF_INPUTS[own].__name__}."
             )
         # A network of the user's own may read images, or look codes up itself: what is not mixed.
         if own == kind or (self._open_minded() and (kind == "image" or self.mix is None)):
             return
         raise ValueError(
-            f"encoder={self.encoder!r} gives {INPUTS[kind]}, and {module!r} "
+            f"encoder={self.encoder!r} gives {INPUTS[kind]}, and {name_of(module)} "
             + ("does arithmetic with its inputs. " if kind == "text" else "reads tables. ")
             + f"Use module={MODULES[kind]}, or encoder='auto'."
         )
@@ -197,7 +198,7 @@ class Preparation:
         kind = next((kind for kind, cls in OF_INPUTS.items() if type(self.encoder_) is cls), "table")
         if type(self.encoder_) not in OUR_ENCODERS or kind == "image" or not is_image(X):
             return
-        owner = f"module={self.module!r}" if hasattr(self, "module") else type(self).__name__
+        owner = f"module={name_of(self.module)}" if hasattr(self, "module") else type(self).__name__
         raise ValueError(
             f"X has the form of images, but {owner} reads {INPUTS[kind]}. Use module={MODULES['image']}"
             + (", or rows of numbers, X.reshape(len(X), -1)." if kind == "table" else ".")
@@ -354,6 +355,8 @@ class Preparation:
 
 def is_image(X: Any) -> bool:
     """Whether X has the form of images: an array of three or four axes, or a data set of torch's."""
+    if isinstance(X, list):  # what scikit-learn makes of a data set when it splits it
+        return len(X) > 0 and all(map(is_item, X))
     return isinstance(X, Dataset | DatasetImages) or getattr(X, "ndim", 0) in (3, 4)
 
 

@@ -114,7 +114,8 @@ PARAMETERS: dict[str, Parameter] = {
     How X becomes numbers: `mixsk.encoding.TableEncoder()` (standardised numbers, one-hot
     categories, missing indicators) or, for a network of text, `mixsk.encoding.TextEncoder()` (codes of
     words, of the pretrained model's own tokeniser for "transformer"), for one of images
-    `mixsk.encoding.ImageEncoder()` (pixels, normalised by channel); X as it is; or a transformer of your
+    `mixsk.encoding.ImageEncoder()` (pixels, normalised by channel), as for a module of your own where X
+    has the form of images; X as it is; or a transformer of your
     own.""",
     ),
     "mix": Parameter(
@@ -153,8 +154,8 @@ PARAMETERS: dict[str, Parameter] = {
         None,
         [None, StrOptions({"batch", "sample"})],
         """{"batch", "sample"} or None, default=None
-    One lam a batch or one a row. None takes the method's own: "sample" for AMP, else "batch". Without
-    effect where each entry has its own, `mix="nonlinear"`.""",
+    One lam a batch or one a row. None takes the method's own: "sample" for AMP and AdaMixUp, else "batch".
+    Without effect where each entry has its own, `mix="nonlinear"`.""",
     ),
     "pair": Parameter(
         "any",
@@ -331,7 +332,9 @@ PARAMETERS: dict[str, Parameter] = {
     "table" "adamw", lr 0.01 (0.007 from 9 000 training rows on), a weight decay of 300 over the number
     of training rows, at most 3, "onecycle", 128 rows a step (more from 128 000 rows on, so that an epoch
     has 1000 steps) and as many epochs as make 600 steps, at least 40 (of very many rows, 20 000 steps).
-    For others "adam", 0.001, 0.0001, None, 128 and 100, or what their class says in `trained_with`, a
+    For networks of images "sgd" with a momentum of 0.9 and Nesterov's step, 0.1, 0.0005, "cosine", 128 and
+    100; for "lenet" "adamw", 0.01, 0.01, "onecycle", 128 and 600 steps, at least 12 epochs. For others
+    "adam", 0.001, 0.0001, None, 128 and 100, or what their class says in `trained_with`, a
     `mixsk.backbones.Training`. Beside another optimiser than the network's own, lr and weight decay
     are 0.001 and 0.0001.""",
     ),
@@ -375,8 +378,10 @@ PARAMETERS: dict[str, Parameter] = {
         [None, Interval(Real, 0, 1, closed="neither")],
         """float in (0, 1) or None, default=None
     Decay of an exponential moving average of the network's weights, moved after each step: about the
-    mean of the last 1 / (1 - ema) of them. Validation, early stopping and predictions use the average,
-    running statistics of batch normalisation included. `partial_fit` goes on from the weights behind
+    mean of the last 1 / (1 - ema) of them. At step n it is min(ema, (1 + n) / (10 + n)), as in
+    TensorFlow's `ExponentialMovingAverage`, so that the first weights do not outlast a short training.
+    Validation, early stopping and predictions use the average, running statistics of batch normalisation
+    included. `partial_fit` goes on from the weights behind
     it, and with the same average; `warm_start`, or a `partial_fit` after a pickle or `set_params`,
     goes on from the average.""",
     ),
@@ -403,7 +408,10 @@ PARAMETERS: dict[str, Parameter] = {
     says where and how long (`device`, `n_threads`, `time_limit`, `verbose`, `callbacks`, and
     `max_epochs` without `schedule` and `mix_off`) may change. The file belongs to one fit: any other, as in
     a search or a cross-validation, is refused and leaves it alone. Without a seed, or with a
-    RandomState, the file's seed is used. What callbacks, or rules of your own, remember is not written.
+    RandomState, the file's seed is used. Data are compared by number, labels and some values; images of
+    a Dataset, which may be read otherwise each time, by number, size and labels. A module that is no
+    class but an object is compared by its structure and its weights, which must be the same anew. What
+    callbacks, or rules of your own, remember is not written.
     Not for `warm_start`, `partial_fit` and `density_schedule="warmup"`.""",
     ),
     "early_stopping": Parameter(
@@ -411,8 +419,9 @@ PARAMETERS: dict[str, Parameter] = {
         [StrOptions({"auto"}), "boolean"],
         """bool or "auto", default="auto"
     Stop when the log loss of held-out clean rows no longer falls, and restore the best epoch's
-    weights. "auto": from 1000 training rows on, or if `X_val` is given; with "table" from 5000 on, and
-    all epochs run before the best one's weights are restored.""",
+    weights. "auto": from 1000 training rows on, or if `X_val` is given; with "table" from 5000 on, with
+    our networks of images only if it is. With "table", the networks of text and "lenet" all epochs run
+    before the best one's weights are restored.""",
     ),
     "validation_fraction": Parameter(
         0.1,
@@ -437,7 +446,7 @@ PARAMETERS: dict[str, Parameter] = {
         [COUNT],
         """int >= 1, default=1
     Networks trained as one program, each with its own weights, order of rows and draws; their
-    probabilities are averaged.""",
+    probabilities are averaged. Of our networks of tables; others have no more than 1.""",
     ),
     "n_cv": Parameter(
         "auto",
@@ -445,10 +454,10 @@ PARAMETERS: dict[str, Parameter] = {
         """int >= 1 or "auto", default="auto"
     Above 1, cross-fitted bagging: the training rows are cut into as many stratified folds (fewer if
     no class has as many rows), and each network is trained on all folds but one; their
-    probabilities are averaged. With `n_members`, so many networks a fold. "auto" is the network's own: 5
-    for "table" and up to 10 000 rows of X, else 1. It is 1 also with `warm_start`, in a first
-    `partial_fit`, and where a method's rules know of one set of training rows only. A `partial_fit`
-    after `fit` trains every network on the new rows.""",
+    probabilities are averaged. With `n_members`, so many networks a fold; of our networks of tables
+    only. "auto" is the network's own: 5 for "table" and up to 10 000 rows of X, else 1. It is 1 also
+    with `warm_start`, in a first `partial_fit`, and where a method's rules know of one set of training
+    rows only. A `partial_fit` after `fit` trains every network on the new rows.""",
     ),
     "calibrate": Parameter(
         "auto",
@@ -487,8 +496,8 @@ PARAMETERS: dict[str, Parameter] = {
         None,
         ["random_state"],
         """int, RandomState instance or None, default=None
-    Seeds the weights, the order of the rows and the draws, each its own stream. The global
-    random state is never touched.""",
+    Seeds the weights, the order of the rows, the draws and what augments images, each its own stream.
+    The global random state is never touched.""",
     ),
     "verbose": Parameter(
         0,

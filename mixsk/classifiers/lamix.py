@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sklearn.base import clone
+
 from mixsk.classifiers._base import MixClassifier
 from mixsk.classifiers._table import document
 from mixsk.rules import LaMix, PuzzleMix
@@ -121,8 +123,10 @@ class LaMixClassifier(MixClassifier):
         return LaMix(self.local_share, self.detach_target, self.global_on_clean)
 
     def _mix(self) -> Any:
-        """Saliency cuts an image at 1/2 whatever the label's lam is (Eq. 5)."""
-        return PuzzleMix(lam=0.5) if self.mix == "puzzle" else super()._mix()
+        """Saliency cuts an image at 1/2 whatever the label's lam is (Eq. 5), unless the user says at what."""
+        mix = super()._mix()
+        mix = PuzzleMix() if isinstance(mix, str) and mix == "puzzle" else mix
+        return clone(mix).set_params(lam=0.5) if isinstance(mix, PuzzleMix) and mix.lam is None else mix
 
     def _alternate(self) -> bool:
         return True

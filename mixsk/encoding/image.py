@@ -46,9 +46,9 @@ class ImageEncoder(TransformerMixin, BaseEstimator):
         whole numbers from 0 to 255, else in units of X.
     augment : {"crop-flip"}, Augment or None, default=None
         What is done to training images at random, anew in each epoch. "crop-flip" is
-        ``Augment(crop=4, flip=True)``.
+        ``Augment(crop=4, flip=True)``; an `Augment` must do something.
     n_workers : int >= 0, default=0
-        Processes that read a Dataset; 0: this one.
+        Processes that read a Dataset; 0: this one. Arrays and lists need none, whatever it says.
 
     Attributes
     ----------
@@ -100,6 +100,33 @@ class ImageEncoder(TransformerMixin, BaseEstimator):
         self.normalise = normalise
         self.augment = augment
         self.n_workers = n_workers
+
+    def set_params(self, **params):
+        """Set parameters.
+
+        `augment__crop=2` first replaces `augment=None` or `augment="crop-flip"` by its `Augment`.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an unknown parameter.
+        """
+        parts = {name: params[name] for name in params if name.startswith("augment__")}
+        augment = params.get("augment", self.augment)
+        if parts and not isinstance(augment, Augment):
+            if augment is not None and augment != "crop-flip":
+                raise ValueError(f"{min(parts)} has no effect: augment={augment!r} has no parameters.")
+            made = _named(augment).set_params(**{name[len("augment__") :]: parts[name] for name in parts})
+            params = {name: value for name, value in params.items() if name not in parts} | {"augment": made}
+        return super().set_params(**params)
 
     def fit(self, X, y=None):
         """Learn the shape and scale of the training images.
@@ -160,9 +187,10 @@ class ImageEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         images = self._open(X, reset=False)
+        two_valued = _two_valued(images)
         dtype, extent = encoded_dtype(images)
         images = encode(images, dtype)
-        if dtype == np.uint8 == self.dtype_ and self.range_[1] > 1:
+        if dtype == np.uint8 == self.dtype_ and self.range_[1] > 1 and not two_valued:
             return images  # 0 to 255 as in fit, which needs no look at the pixels
         seen = measure(_looked_at(images), dtype, moments=False)
         if extent is not None and dtype != np.uint8:
@@ -206,7 +234,7 @@ class ImageEncoder(TransformerMixin, BaseEstimator):
         shape = images.shape[1:]
         dtype, extent = encoded_dtype(images)
         self._dtype_name = dtype.name  # a name is data, which a pickle of any kind may hold
-        unit = 255.0 if self.dtype_ == np.uint8 and images.dtype != bool else 1.0
+        unit = 255.0 if self.dtype_ == np.uint8 and not _two_valued(images) else 1.0
         augment = self._checked_augment(shape)
         if keep:
             images = encode(images, self.dtype_)
@@ -225,15 +253,24 @@ class ImageEncoder(TransformerMixin, BaseEstimator):
             elif seen.largest > FAR:
                 _warn_far(seen)
         self.range_ = (seen.low, seen.high)
-        self.layout_ = ImageLayout(shape=shape, mean=mean, std=std, augment=augment)
+        if seen.low < 0 or seen.high > 1:
+            reach = 255.0 if self.dtype_ == np.uint8 else seen.high - seen.low
+        else:
+            reach = 1.0
+        # Images that are all of one number have no reach of their own.
+        self.layout_ = ImageLayout(shape=shape, mean=mean, std=std, augment=augment, unit=reach or 1.0)
         return images
 
     def _checked_augment(self, shape):
         """The object for `augment`, a copy, so that later changes to it do not change this fit."""
         if self.augment is None:
             return None
-        augment = Augment(crop=4, flip=True) if self.augment == "crop-flip" else clone(self.augment)
+        augment = clone(self.augment) if isinstance(self.augment, Augment) else _named(self.augment)
         augment.check()
+        if augment == Augment():
+            raise ValueError(
+                "augment=Augment() changes nothing: set its crop, flip or rotation, or augment=None."
+            )
         side = min(shape[1:])
         if augment.crop >= side:
             raise ValueError(
@@ -286,6 +323,16 @@ class ImageEncoder(TransformerMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _named(augment):
+    """A new object for "crop-flip" or for None, which does nothing yet."""
+    return Augment() if augment is None else Augment(crop=4, flip=True)
+
+
+def _two_valued(images):
+    """Whether images are of bool, which are encoded as bytes of 0 and 1."""
+    return images.two_valued if isinstance(images, DatasetImages) else images.dtype == bool
 
 
 def _looked_at(images):

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from mixsk.encoding.image_items import image_and_label, in_bytes, to_array
+from mixsk.encoding.image_items import image_and_label, in_bytes, is_item, to_array
 from mixsk.encoding.image_rows import DatasetImages
 
 ALLOWED = (
@@ -185,6 +185,11 @@ def _open_array(X, shape, channels, fitted):
         if shape is None:
             raise _is_table(X, fitted)
         C, H, W = full_shape(shape, X.shape[1])
+        if C not in CHANNELS and W in CHANNELS and channels != "first":
+            raise ValueError(
+                f"shape={tuple(shape)} is {C} channels of {H} x {W} pixels. Use shape=({W}, {C}, {H}), and "
+                "channels='last' if the rows are in the order (H, W, C); or channels='first' if it is right."
+            )
         order = "last" if channels == "last" else "first"
         X = X.reshape(len(X), *((H, W, C) if order == "last" else (C, H, W)))
     elif X.ndim == 3:
@@ -214,7 +219,10 @@ def _open_dataset(dataset, channels, n_workers, fitted):
     order = "first" if first.ndim == 2 else _order(first.shape, channels, fitted)
     shape = first[None] if first.ndim == 2 else first.transpose(2, 0, 1) if order == "last" else first
     dtype = np.uint8 if in_bytes(first) else np.float32
-    return DatasetImages(dataset, shape.shape, dtype, n_workers, order=order), order
+    images = DatasetImages(
+        dataset, shape.shape, dtype, n_workers, order=order, two_valued=first.dtype == bool
+    )
+    return images, order
 
 
 def _order(sides, channels, fitted):
@@ -241,9 +249,11 @@ def _order(sides, channels, fitted):
 def _stacked(X):
     """Rows of a list, a Series or an array of objects, as one array."""
     rows: list[np.ndarray] = []
+    # scikit-learn cuts a Dataset into lists of its items; their labels come as y.
+    of_items = len(X) > 0 and all(map(is_item, X))
     for i, row in enumerate(X):
         try:
-            rows.append(to_array(row, i))
+            rows.append(to_array(row[0] if of_items else row, i))
         except TypeError:
             raise TypeError(
                 f"Row {i} of X is {str(row)[:40]!r}, of type {type(row).__name__}, but every row must be an "

@@ -20,6 +20,15 @@ def image_and_label(item, i):
     return item, None
 
 
+def is_item(row):
+    """Whether a row of a list is (image,) or (image, label), and not the rows of pixels of an image."""
+    if not isinstance(row, tuple) or len(row) not in (1, 2):
+        return False
+    with suppress(TypeError, ValueError):  # of numpy, for what is ragged
+        return np.ndim(row[0]) >= 2 and (len(row) == 1 or np.ndim(row[1]) == 0)
+    return False
+
+
 def to_array(image, i):
     """An image as a numeric array, whatever its shape."""
     if isinstance(image, torch.Tensor):

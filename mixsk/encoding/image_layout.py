@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import ClassVar
 
@@ -26,11 +27,14 @@ class ImageLayout:
         In units of the encoded pixels: between 0 and 255 where those are uint8. `std` > 0.
     augment : Augment or None, default=None
         Done to the pixels of training batches, as floats, before `prepare`.
+    unit : float, default=1.0
+        How far encoded pixels reach, > 0: 255 where they are bytes, 1 where they are between 0 and 1.
 
     Raises
     ------
     ValueError
-        If a side is below 1, or `mean` and `std` are not one number for each channel, `std` > 0.
+        If a side is below 1, if `mean` and `std` are not one number for each channel, `std` > 0, or `unit` is
+        not above 0.
 
     Examples
     --------
@@ -45,6 +49,7 @@ class ImageLayout:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     augment: Augment | None = None
+    unit: float = field(default=1.0, repr=False)
 
     def __post_init__(self):
         for name, kind in (("shape", int), ("mean", float), ("std", float)):
@@ -56,6 +61,9 @@ class ImageLayout:
                 f"`mean` and `std` > 0 must have a number for each of the {self.shape[0]} channels, got "
                 f"mean={self.mean} and std={self.std}."
             )
+        object.__setattr__(self, "unit", float(self.unit))
+        if not 0 < self.unit < math.inf:
+            raise ValueError(f"`unit` must be a number above 0, got {self.unit}.")
 
     def prepare(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Pixels as networks see them: (x - mean) / std.

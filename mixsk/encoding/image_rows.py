@@ -33,6 +33,8 @@ class DatasetImages:
         Processes that read for `stream` and `labels`; 0: this one.
     order : {"first", "last"}, default="first"
         Axis of the channels in images with three axes.
+    two_valued : bool, default=False
+        Whether the images are of bool, and so uint8 of 0 and 1.
     index : array of int or None, default=None
         Rows, as items of the dataset; None is all.
 
@@ -55,10 +57,11 @@ class DatasetImages:
 
     ndim = 4
 
-    def __init__(self, dataset, shape, dtype, n_workers=0, *, order="first", index=None):
+    def __init__(self, dataset, shape, dtype, n_workers=0, *, order="first", two_valued=False, index=None):
         self.dataset = dataset
         self.n_workers = n_workers
         self.dtype = np.dtype(dtype)
+        self.two_valued = two_valued
         self._order = order
         self._index = np.arange(len(dataset)) if index is None else np.asarray(index)
         self._image_shape = tuple(shape)
@@ -78,12 +81,13 @@ class DatasetImages:
     def labels(self) -> np.ndarray | None:
         """The label of each row; None if the items are images only.
 
-        Found on first use: `targets` or `labels` of the dataset, if there is one for each item and no
-        `target_transform`; else by reading all rows once.
+        Found on first use: `targets` or `labels` of the dataset, if there is one for each item, no
+        `target_transform`, and the first, the middle and the last row have these; else by reading all rows
+        once.
         """
         if not self._labels_known:
             labels = _listed_labels(self.dataset)
-            if labels is not None:
+            if labels is not None and self._agrees(labels):
                 self._keep_labels(labels[self._index])
             else:
                 for _ in self.chunks(256):
@@ -157,11 +161,21 @@ class DatasetImages:
             self.dtype,
             self.n_workers,
             order=self._order,
+            two_valued=self.two_valued,
             index=self._index[index],
         )
         if self._labels_known:
             part._keep_labels(None if self._labels is None else self._labels[index])
         return part
+
+    def _agrees(self, labels):
+        """Whether a list of labels is that of a few items; one without a label says nothing."""
+        for row in sorted({0, len(self) // 2, len(self) - 1}) if len(self) else ():
+            i = int(self._index[row])
+            found = as_label(image_and_label(self.dataset[i], i)[1], i)
+            if found is not None and found != labels[i]:
+                return False
+        return True
 
     def _keep_labels(self, labels):
         self._labels, self._labels_known = labels, True

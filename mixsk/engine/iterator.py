@@ -35,7 +35,7 @@ class Part:
         return len(self.index)
 
     def copied(self) -> Rows:
-        """The part's rows as a table of their own; the table itself if the part is all of it."""
+        """The part's rows as a table of their own (`Rows.take`); the table itself if they are all of it."""
         whole = np.array_equal(self.index, np.arange(len(self.rows.y)))
         return self.rows if whole else self.rows.take(self.index)
 
@@ -187,6 +187,8 @@ class TrainingBatches:
         at, codes = self._upload(index), self._upload(np.maximum(y, 0))
         sizes = np.tile(sizes, epochs).tolist()
         rows = self.part.rows
+        # Rows that are gathered on the host: their numbers must not be waited for there.
+        host = isinstance(rows.X, Tensor) and rows.X.device != rows.device
         longest = [None] * n_steps if rows.lengths is None else rows.lengths[index].max((1, 2)).tolist()
         passed = min(self._to_skip, n_steps)
         self._to_skip -= passed
@@ -198,10 +200,10 @@ class TrainingBatches:
             some = slice(start, start + group)
             draw_of_some = Draw(*(None if v is None else v[some] for v in drawn))
             # A model's steps lie side by side, (M, S * B): rules see one long batch.
-            long = at[some].transpose(0, 1).flatten(1, 2)
-            noise_of_some = None if noise is None else noise[some].transpose(0, 1).flatten(1, 2)
+            long = _long(at[some])
+            noise_of_some = None if noise is None else _long(noise[some])
             if loaded is None:
-                x = rows.at(long, noise_of_some)
+                x = rows.at(_long(torch.from_numpy(index[some])) if host else long, noise_of_some)
             else:
                 x = rows.seen(next(loaded).unflatten(0, long.shape), noise_of_some)
             batches_of_some = self._group(x, long, codes[some], draw_of_some, sizes[some], longest[some])
@@ -273,20 +275,21 @@ class TrainingBatches:
         return None if stream is None else iter(stream([at.ravel() for at in index]))
 
 
+def _long(values: Tensor) -> Tensor:
+    """Of S steps (S, M, B, ...) those of one batch, (M, S * B, ...)."""
+    return values.transpose(0, 1).flatten(1, 2)
+
+
 def _one_draw(draw: Draw, shape: torch.Size) -> Draw:
     """The draws of S steps, (S, M, B), as that of one batch (M, S * B)."""
     n_steps, width = shape[0], shape[2]
     start = torch.arange(n_steps, device=draw.perm.device) * width
-
-    def long(v: Tensor) -> Tensor:
-        return v.transpose(0, 1).flatten(1, 2)
-
-    mixed = None if draw.mixed is None else long(draw.mixed.unsqueeze(-1).expand(shape))
+    mixed = None if draw.mixed is None else _long(draw.mixed.unsqueeze(-1).expand(shape))
     sites = torch.as_tensor(np.array(draw.site).reshape(n_steps, -1))
     each = sites.to(start.device).unsqueeze(-1).expand(shape)
-    site = int(sites[0, 0]) if (sites == sites[0, 0]).all() else long(each)
-    perm = long(draw.perm + start[:, None, None])
-    return Draw(perm, long(draw.lam), site, None if draw.noise is None else long(draw.noise), mixed)
+    site = int(sites[0, 0]) if (sites == sites[0, 0]).all() else _long(each)
+    perm = _long(draw.perm + start[:, None, None])
+    return Draw(perm, _long(draw.lam), site, None if draw.noise is None else _long(draw.noise), mixed)
 
 
 def _apart(values: Sequence[Tensor | None], n_steps: int, width: int) -> list[tuple[Any, ...]]:
@@ -334,7 +337,7 @@ class CleanBatches:
             at = torch.as_tensor(some, device=rows.device)
             y = rows.y[at]
             w = torch.ones_like(y, dtype=rows.dtype) if rows.w is None else rows.w[at]
-            x = (rows.at(at) if loaded is None else rows.seen(next(loaded))).unsqueeze(0)
+            x = (rows.at(torch.from_numpy(some)) if loaded is None else rows.seen(next(loaded))).unsqueeze(0)
             if rows.lengths is not None:
                 x = x[:, :, : rows.lengths[some].max()]
             yield x, y, w if self.class_weight is None else w * self.class_weight[y]

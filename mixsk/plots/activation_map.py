@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from mixsk.backbones import StackedLinear
+from mixsk.backbones import StackedLinear, name_of
 from mixsk.classifiers._data import encode_labels
 from mixsk.engine import Part
 from mixsk.plots._drawing import pyplot
@@ -251,7 +251,8 @@ def _maps(estimator: Any, part: Part, codes: np.ndarray, method: str) -> tuple[n
                 if method == "cam":
                     raise ValueError(
                         "method='cam' needs a network that averages its last features over all places, under "
-                        f"a linear head, and module={estimator.module!r} does not. Use method='grad-cam'."
+                        f"a linear head, and module={name_of(estimator.module)} does not. Use "
+                        "method='grad-cam'."
                     )
                 chosen = logits.gather(1, code.unsqueeze(1)).sum()  # each row's own slope
                 (slope,) = torch.autograd.grad(chosen, features)
@@ -268,30 +269,47 @@ def _last_features(net: nn.Module, x: Tensor, estimator: Any) -> tuple[Tensor, T
     """What the last convolution and the parts behind it make of images, (B, K, h, w), and logits (B, C).
 
     Of the same size as that convolution's: a normalisation, an activation, a residual sum, but no pooling.
+    Where an activation comes behind a pooling, or is a function, which no hook sees, it is done before: it is
+    found by trying whether the logits stay.
     """
-    outputs: list[tuple[nn.Module, Tensor]] = []
-
-    def note(module: nn.Module, given: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4:
-            outputs.append((module, output))
-
-    hooks = [module.register_forward_hook(note) for module in net.modules()]
-    try:
-        logits = net(x)[0]
-    finally:
-        for hook in hooks:
-            hook.remove()
+    outputs, logits = _outputs(net, x)
     last = max((k for k, (module, _) in enumerate(outputs) if isinstance(module, nn.Conv2d)), default=None)
     if last is None:
         raise ValueError(
-            f"The maps are of what convolutions find, and module={estimator.module!r} has no nn.Conv2d. Use "
-            "a network such as module='lenet' or 'resnet18'."
+            f"The maps are of what convolutions find, and module={name_of(estimator.module)} has no "
+            "nn.Conv2d. Use a network such as module='lenet' or 'resnet18'."
         )
     size = outputs[last][1].shape[-2:]
-    behind = [
-        output for _, output in outputs[last:] if output.shape[-2:] == size and output.shape[0] == x.shape[1]
-    ]
-    return behind[-1], logits
+    alike = (output.shape[-2:] == size and output.shape[0] == x.shape[1] for _, output in outputs[last:])
+    place = max(k for k, same in enumerate(alike, last) if same)
+    features = outputs[place][1]
+    if bool((features < 0).any()):
+        rectified, again = _outputs(net, x, place)
+        if torch.allclose(logits, again, rtol=1e-5, atol=1e-5 * float(logits.detach().abs().max())):
+            return rectified[place][1], again
+    return features, logits
+
+
+def _outputs(
+    net: nn.Module, x: Tensor, rectified: int | None = None
+) -> tuple[list[tuple[nn.Module, Tensor]], Tensor]:
+    """What each module makes of images, (B, K, h, w), in order, and logits; one of these cut off at 0."""
+    outputs: list[tuple[nn.Module, Tensor]] = []
+
+    def note(module: nn.Module, given: Any, output: Any) -> Any:
+        if not (isinstance(output, Tensor) and output.ndim == 4):
+            return None
+        changed = output.relu() if len(outputs) == rectified else output
+        outputs.append((module, changed))
+        return changed
+
+    hooks = [module.register_forward_hook(note) for module in net.modules()]
+    try:
+        logits: Tensor = net(x)[0]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return outputs, logits
 
 
 def _head_weights(net: nn.Module, features: Tensor, logits: Tensor) -> Tensor | None:

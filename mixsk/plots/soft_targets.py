@@ -8,8 +8,6 @@ NOTE[DIFF]: Figure 2 has the five largest; the largest two are drawn here by def
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import copy
 from numbers import Integral
 from typing import Any
@@ -17,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from skorch.callbacks import Callback
-from torch import nn
 
+from mixsk.backbones import evaluating
 from mixsk.plots._drawing import LINE_COLORS, check_spread, draw_band, label_axes, pyplot
 from mixsk.rules import Batch, Draw, Step
 from mixsk.rules.objective import Clean
@@ -132,7 +130,7 @@ class SoftTargets(Callback):
         if self._batch is None:
             self._batch = self._drawn(net, dataset_train)
         index, draw = self._batch
-        with torch.no_grad(), _evaluating(net.module_), net._autocast():
+        with torch.no_grad(), evaluating(net.module_), net._autocast():
             labels = self._labels(net, dataset_train.rows, index, draw)
         for name, label in zip(("mixed_", "clean_", "global_"), labels, strict=True):
             getattr(self, name).append(label.flatten(0, 1).float().cpu().numpy())
@@ -413,18 +411,6 @@ class SoftTargetsDisplay:
 def _global_label(label: Any) -> Any:
     """What the label says of features beside the two rows' own labels: a function, or None."""
     return getattr(label, "global_label", None) or getattr(label, "posterior", None)
-
-
-@contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards each part as it was: a phase may hold some in evaluation mode."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _ordinal(k: int) -> str:

@@ -20,6 +20,8 @@ class CutMix(Choice):
 
     Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
     Features" (ICCV 2019); half of the batches of small images are mixed (`mix_prob=0.5`).
+    NOTE[DIFF]: its released code has half the floored side, floored, on both sides of the pixel, so that an
+    odd side loses a pixel. Here boxes keep it, and that pixel is the middle of an odd side.
 
     Examples
     --------

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from mixsk.backbones import evaluating
 from mixsk.rules._choice import Choice, check_number
 from mixsk.rules._mincut import cheapest_labels
-from mixsk.rules._shape import like
+from mixsk.rules._shape import is_zero, like
 from mixsk.rules._transport import block_moves, moved
 
 SCALE = 1000  # whole numbers to a unit of energy and block
@@ -66,6 +65,9 @@ class PuzzleMix(Choice):
 
     Source: Kim et al., "Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup" (ICML 2020).
     NOTE[DIFF]: its released code takes the minimum that label swaps reach, and rounds towards 0.
+    NOTE[DIFF]: a graph holds at most 2048 blocks, of so many images: the minimum is the same.
+    NOTE[DIFF]: numbers of blocks that do not divide the images are left out, so that all blocks are alike: of
+    the default 28 x 28 pixels have 2 and 4. Give those `blocks=(2, 4, 7, 14)`.
 
     Parameters
     ----------
@@ -91,7 +93,8 @@ class PuzzleMix(Choice):
     Raises
     ------
     ValueError
-        For a parameter out of its range; if no number of blocks divides the images.
+        For a parameter out of its range, or without effect: `t_eps` and `t_size` without `transport`, `gamma`
+        with `beta=0`; if no number of blocks divides the images.
 
     Examples
     --------
@@ -126,7 +129,7 @@ class PuzzleMix(Choice):
         self.lam = lam
 
     def check(self) -> None:
-        """Numbers in their ranges, a switch, and a tuple of numbers of blocks."""
+        """Numbers in their ranges, a switch, a tuple of numbers of blocks, and nothing set in vain."""
         for name in ("eta", "beta", "gamma", "t_eps"):
             check_number(self, name, 0, sys.float_info.max)
         if self.lam is not None:
@@ -141,15 +144,27 @@ class PuzzleMix(Choice):
                 "blocks must be a tuple of whole numbers from 1, of blocks along a side, such as (2, 4). "
                 f"Got {self.blocks!r}."
             )
+        usual = type(self)()
+        for name in ("t_eps", "t_size") if not self.transport else ():
+            if getattr(self, name) != getattr(usual, name):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} has no effect without transport. Use transport=True, or "
+                    f"leave {name} out."
+                )
+        if is_zero(self.beta) and self.gamma != usual.gamma:
+            raise ValueError(
+                f"gamma={self.gamma!r} has no effect with beta={self.beta!r}. Use a beta above 0, or leave "
+                "gamma out."
+            )
 
     def bind(self, rows: Any) -> None:
-        """Learn how far the network's units of pixels reach in [0, 1], in which floats are taken to be.
+        """Learn how much the network's units of pixels are of the reach of the pixels.
 
         Images that no number of blocks divides are an error now, before any training.
         """
         self.n_blocks(tuple(rows.X.shape[2:]), 0.0)
-        unit = 255 if str(rows.X.dtype).endswith("uint8") else 1
-        self.scale_ = tuple(float(sd) / unit for sd in getattr(rows.layout, "std", (1.0,)))
+        layout = rows.layout
+        self.scale_ = tuple(sd / layout.unit for sd in layout.std) if hasattr(layout, "std") else (1.0,)
 
     def draw_noise(self, rng: np.random.Generator, lam: np.ndarray) -> np.ndarray:
         """One uniform a step, which chooses the number of blocks: (S, B, 1)."""
@@ -234,7 +249,7 @@ class PuzzleMix(Choice):
 def saliency(step: Any) -> Tensor:
     """Norm over channels of each image's slope of the clean loss (B, H, W), in evaluation mode."""
     x = step.h.detach().requires_grad_()
-    with torch.enable_grad(), _evaluating(step.net):
+    with torch.enable_grad(), evaluating(step.net):
         logits, _ = step.net.upper(x, 0)
         # The sum of losses: each image's own slope, however many there are beside it.
         loss = -(step.batch.y * logits.to(step.batch.y.dtype).log_softmax(-1)).sum()
@@ -242,18 +257,6 @@ def saliency(step: Any) -> Tensor:
     largest = slope[0].abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(slope.dtype).tiny)
     norm: Tensor = (slope[0] / largest).norm(dim=1)  # squares of slopes may be too small for floats
     return norm
-
-
-@contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    """Let no module drop entries or keep statistics."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _border(x: Tensor, perm: Tensor, n: int, axis: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -70,7 +70,8 @@ def mixing_sites(
     if isinstance(mix_at, str) and mix_at != "input" and n_stages == 0:
         raise ValueError(
             f"mix_at={mix_at!r} needs a network with hidden stages, and this module has only its input. "
-            "Use mix_at='input', or module='mlp'."
+            "Use mix_at='input', or module='mlp'; for images 'lenet' or mixsk.backbones.Staged(module, "
+            "sites=[...])."
         )
     if mix_at == "embedding" and input_site == 0:
         raise ValueError("mix_at='embedding' needs a network that embeds its input. Use mix_at='input'.")
@@ -181,10 +182,12 @@ class Recipe(nn.Module):
         for axis, rule in (("label", self.label), ("objective", self.method), ("target", self.intrusions)):
             needs_features = getattr(rule, "tap", None) == "last" or hasattr(rule, "aux")
             if needs_features and sizes.widths is None:
+                of_images = "'lenet', or mixsk.backbones.Staged(module, sites=[...])"
+                own = of_images if self.spec.reads == "image" else "'mlp' or 'linear'"
                 raise ValueError(
                     f"{type(rule).__name__} reads the features that the network's head sees, and this module "
-                    "shows none. Use module='mlp' or 'linear', or a Backbone of stages and a head that "
-                    "states its widths."
+                    f"shows none. Use module={own}, or a Backbone of stages and a head that states its "
+                    "widths."
                 )
             if hasattr(rule, "aux"):
                 self.aux[axis] = stacked(partial(_network_of, rule, sizes), seeds)

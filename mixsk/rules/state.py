@@ -18,7 +18,8 @@ class Rows:
     ----------
     X : Tensor of shape (n, ...), or object with `shape`, `X[index]` and `subset(index)`
         Encoded inputs; where they are stored otherwise than the network sees them, what `at` begins with:
-        pixels may be bytes, lie in a file, or be read one by one from a data set.
+        pixels may be bytes, lie in a file, or be read one by one from a data set. Of images, which may be
+        more than memory holds, `take` gives an object of this kind.
     y : int64 Tensor of shape (n,)
         Class codes 0 ... n_classes - 1.
     w : float Tensor of shape (n,) or None
@@ -76,9 +77,15 @@ class Rows:
         return x if prepare is None else prepare(x, self.dtype)
 
     def take(self, index: np.ndarray) -> Rows:
-        """The rows at `index`, copied."""
+        """The rows at `index`, copied; images only when they are asked for."""
         at = torch.as_tensor(index, device=self.device)
-        X = self.X[at.to(self.X.device)] if isinstance(self.X, Tensor) else self.X.subset(index)
+        X: Any
+        if not isinstance(self.X, Tensor):
+            X = self.X.subset(index)
+        elif getattr(self.layout, "reads", "table") == "image":
+            X = Chosen(self.X, np.asarray(index))
+        else:
+            X = self.X[at.to(self.X.device)]
         w = None if self.w is None else self.w[at]
         lengths = None if self.lengths is None else self.lengths[index]
         return replace(self, X=X, y=self.y[at], w=w, lengths=lengths)
@@ -87,6 +94,37 @@ class Rows:
         """Weighted number of rows of each class, float64 (C,)."""
         weight = None if self.w is None else self.w.double()
         return torch.bincount(self.y, weight, minlength=self.n_classes).double()
+
+
+class Chosen:
+    """Some rows of a table of images, gathered when they are asked for: most rules want to know their form.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, C, H, W)
+    index : int array of shape (k,)
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (k, C, H, W).
+    dtype : torch.dtype
+    """
+
+    def __init__(self, X: Tensor, index: np.ndarray) -> None:
+        self.X, self.index = X, index
+        self.shape, self.dtype = (len(index), *X.shape[1:]), X.dtype
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: np.ndarray | slice) -> Tensor:
+        """Rows at an int array or slice, copied: (m, C, H, W)."""
+        return self.X[torch.as_tensor(self.index[index], device=self.X.device)]
+
+    def subset(self, index: np.ndarray) -> Chosen:
+        """Some of these rows."""
+        return Chosen(self.X, self.index[index])
 
 
 @dataclass
