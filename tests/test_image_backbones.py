@@ -640,3 +640,20 @@ def test_lenet_pools_alike_with_and_without_a_gradient():
     assert torch.equal(net(x), without)
     pooled = torch.nn.functional.max_pool2d(net.stages[0][0](x[0]).relu(), 2)
     assert torch.equal(net.lower(x, 1)[0], pooled)
+
+
+@pytest.mark.parametrize(("size", "padding"), [(5, 2), (5, 0), (3, 1)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_slope_of_grey_images_is_that_of_torchs_own_convolution(size, padding, bias):
+    conv = Conv(1, 3, size, padding=padding, bias=bias).double()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 1, 9, 11, generator=generator, dtype=torch.float64, requires_grad=True)
+    out = conv(x)
+    expected = F.conv2d(x, conv.weight, conv.bias, padding=padding)
+    assert torch.equal(out, expected)
+    slope = torch.randn(out.shape, generator=generator, dtype=torch.float64)
+    wanted = [x, *conv.parameters()]
+    for own, theirs in zip(
+        torch.autograd.grad(out, wanted, slope), torch.autograd.grad(expected, wanted, slope), strict=True
+    ):
+        torch.testing.assert_close(own, theirs)
