@@ -73,7 +73,7 @@ def test_the_suite_for_a_gpu_is_of_images():
 
 
 def test_methods_differ_by_nothing_but_the_method():
-    made = load_methods(str(FOLDER / "methods.py"), "image")
+    made = load_methods(str(FOLDER / "few.py"), "image")
     assert list(made) == [f"lenet-{name}" for name in NAMES]
     shared = {"module": "lenet", "early_stopping": False}
     for method in made.values():
@@ -85,7 +85,7 @@ def test_methods_differ_by_nothing_but_the_method():
 
 def test_each_method_can_be_trained():
     X, y = images(20, 12, 12)
-    for method in load_methods(str(FOLDER / "methods.py"), "image").values():
+    for method in load_methods(str(FOLDER / "few.py"), "image").values():
         clf = method.build(random_state=0, max_epochs=1).fit(X, y)
         assert clf.predict_proba(X).shape == (20, 10)
 

@@ -1,4 +1,4 @@
-"""ResNet-18 on 7000 images of CIFAR-10: the first methods of `methods.py`, on a GPU.
+"""ResNet-18 on 7000 images of CIFAR-10: the first methods of `few.py`, on a GPU.
 
     mixsk bench run --suite benchmarks/images/cifar.toml --methods benchmarks/images/cifar.py \\
         --device cuda --jobs 1 --data FOLDER --out runs/images-cifar
@@ -9,7 +9,7 @@ Random crops and flips, 200 epochs in bf16, the network's own optimiser and sche
 where one seed ended.
 """
 
-from methods import methods
+from few import methods
 
 from mixsk.encoding import Augment, ImageEncoder
 

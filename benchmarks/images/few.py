@@ -1,8 +1,8 @@
 """Mixing methods on little of MNIST: shares of each class, and long tails.
 
-    mixsk bench run --suite benchmarks/images/few.toml --methods benchmarks/images/methods.py \\
+    mixsk bench run --suite benchmarks/images/few.toml --methods benchmarks/images/few.py \\
         --data FOLDER --out runs/images-few
-    mixsk bench run --suite benchmarks/images/tails.toml --methods benchmarks/images/methods.py \\
+    mixsk bench run --suite benchmarks/images/tails.toml --methods benchmarks/images/few.py \\
         --data FOLDER --out runs/images-tails
     python benchmarks/errors.py runs/images-few runs/images-tails --against lenet-vanilla lenet-mixup \\
         --pairs lenet-ic-mixup:lenet-mixup-0.2 lenet-ic-regmixup:lenet-regmixup \\
