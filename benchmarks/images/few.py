@@ -10,8 +10,7 @@
 
 LeNet as it is trained by default (600 steps, at least 12 epochs, the weights of the last step), without
 augmentation: all that differs is the method, with the alpha of its paper. Test rows chose nothing: GenLabel's
-gamma is the better of .2 and .5 on 5000 training images beside 3000 (at .5, 4.7 and 5.6 % errors against 2.7
-and 2.4, features may collapse: half of each label follows from them).
+gamma is the better of .2 and .5 on 5000 training images beside 3000 (`python benchmarks/images/gamma.py`).
 """
 
 from mixsk.bench import Method

@@ -58,7 +58,8 @@ class Windows(nn.Module):
 class TextCNN(WordNetwork):
     """Filters over windows of words, the most that each finds anywhere, dropout and a linear layer.
 
-    Sites: 1 the embeddings (WordMixup), 2 the most of each filter (SentMixup).
+    Sites: 1 the embeddings (WordMixup), 2 the most of each filter (SentMixup). Logits are no site of their
+    own: what follows site 2 is linear, but for the dropout, so mixed logits are those of mixed features.
 
     Parameters
     ----------

@@ -187,8 +187,6 @@ class TrainingBatches:
         at, codes = self._upload(index), self._upload(np.maximum(y, 0))
         sizes = np.tile(sizes, epochs).tolist()
         rows = self.part.rows
-        # Rows that are gathered on the host: their numbers must not be waited for there.
-        host = isinstance(rows.X, Tensor) and rows.X.device != rows.device
         longest = [None] * n_steps if rows.lengths is None else rows.lengths[index].max((1, 2)).tolist()
         passed = min(self._to_skip, n_steps)
         self._to_skip -= passed
@@ -203,7 +201,8 @@ class TrainingBatches:
             long = _long(at[some])
             noise_of_some = None if noise is None else _long(noise[some])
             if loaded is None:
-                x = rows.at(_long(torch.from_numpy(index[some])) if host else long, noise_of_some)
+                where = _long(torch.from_numpy(index[some])) if rows.on_host else long
+                x = rows.at(where, noise_of_some)
             else:
                 x = rows.seen(next(loaded).unflatten(0, long.shape), noise_of_some)
             batches_of_some = self._group(x, long, codes[some], draw_of_some, sizes[some], longest[some])
@@ -337,7 +336,10 @@ class CleanBatches:
             at = torch.as_tensor(some, device=rows.device)
             y = rows.y[at]
             w = torch.ones_like(y, dtype=rows.dtype) if rows.w is None else rows.w[at]
-            x = (rows.at(torch.from_numpy(some)) if loaded is None else rows.seen(next(loaded))).unsqueeze(0)
+            if loaded is None:
+                x = rows.at(torch.from_numpy(some) if rows.on_host else at).unsqueeze(0)
+            else:
+                x = rows.seen(next(loaded)).unsqueeze(0)
             if rows.lengths is not None:
                 x = x[:, :, : rows.lengths[some].max()]
             yield x, y, w if self.class_weight is None else w * self.class_weight[y]

@@ -52,6 +52,11 @@ class Rows:
         """Of what the network sees."""
         return self.y.device
 
+    @property
+    def on_host(self) -> bool:
+        """Whether rows are gathered on the host for another device: by numbers that are there, too."""
+        return isinstance(self.X, Tensor) and self.X.device != self.device
+
     def at(self, index: Tensor, noise: Tensor | None = None) -> Tensor:
         """The rows at `index` (...) as the network sees them, (..., *shape), on the device.
 
@@ -70,9 +75,8 @@ class Rows:
         """Stored rows x (..., *shape) as the network sees them, on the device; `noise` as of `at`."""
         x = x.to(self.device)
         prepare = getattr(self.layout, "prepare", None)
-        if (
-            noise is not None
-        ):  # before they are normalised: what comes in at the border is 0 as pixels have it
+        if noise is not None:
+            # Before they are normalised: what comes in at the border is 0, as pixels have it.
             x = self.layout.augment(x.to(self.dtype), noise)
         return x if prepare is None else prepare(x, self.dtype)
 
