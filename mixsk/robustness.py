@@ -18,8 +18,9 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from mixsk.backbones import seeded
-from mixsk.classifiers._base import MixClassifier, _device_of
+from mixsk.classifiers._base import MixClassifier
 from mixsk.classifiers._data import check_labels, encode_labels
+from mixsk.classifiers._network import device_of
 from mixsk.engine import Part, mean_logits
 from mixsk.rules import Rows
 
@@ -327,7 +328,7 @@ def _missing(rows, layout, columns):
 @torch.no_grad()
 def _logits(clf, rows):
     """Logits (n, C) of encoded rows on the CPU, from which `clf.predict` takes its classes."""
-    device = _device_of(clf.net_)
+    device = device_of(clf.net_)
     codes = torch.zeros(len(rows), dtype=torch.int64, device=device)
     part = Part(Rows(rows.to(device), codes, None, len(clf.classes_)), np.arange(len(rows)))
     return mean_logits(clf.net_.predict_logits(part).double() / clf.temperature_)

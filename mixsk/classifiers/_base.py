@@ -1,4 +1,4 @@
-"""What every mixup classifier shares: from X and y to a trained net, and from X to probabilities.
+"""What every mixup classifier shares: from X and y to a trained net.
 
 The estimator holds its skorch net in `net_` (composition): a subclass of skorch's own classifier
 fails 22 of scikit-learn's checks. No maths here: that is in `mixsk.rules`.
@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,6 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
-from torch.utils.data import Dataset
 
 from mixsk.backbones import Backbone, Training, seeded
 from mixsk.classifiers._bagging import Bagging, Folded, side_by_side
@@ -34,23 +32,26 @@ from mixsk.classifiers._callbacks import (
 )
 from mixsk.classifiers._checkpointing import Checkpointing
 from mixsk.classifiers._data import check_labels, encode_labels
-from mixsk.classifiers._network import _prefixed, make_backbone, make_net, pick_device
+from mixsk.classifiers._network import _prefixed, device_of, make_backbone, make_net, pick_device
 from mixsk.classifiers._params import ParamsMixin
+from mixsk.classifiers._pickling import Pickling
+from mixsk.classifiers._predicting import Predicting
 from mixsk.classifiers._prepare import DROPOUT, WEIGHTS, Preparation
+from mixsk.classifiers._rollback import nothing_lost
 from mixsk.classifiers._settings import input_site, is_auto, settled, stages_mixed, structure, usual
 from mixsk.classifiers._trial import try_recipe
-from mixsk.encoding import DatasetImages
-from mixsk.engine import MixNet, Part, mean_logits
+from mixsk.engine import MixNet, Part
 from mixsk.rules import Rows, Spec, State, mixing_sites
 
 # What the network and its inputs are made of: fixed once it has weights.
 STRUCTURE = {"module", "hidden", "activation", "encoder", "dtype", "n_members", "n_cv"}
-OF_CALLBACKS = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # by which scikit-learn ends its callbacks
 LEARNT = (KeyboardInterrupt, FloatingPointError)  # ends of a training that keep what was learnt
 
 
 class MixClassifier(
     Checkpointing,
+    Predicting,
+    Pickling,
     Preparation,
     Bagging,
     Calibration,
@@ -154,8 +155,8 @@ class MixClassifier(
         """
         start, given = time.perf_counter(), (X, y)
         again = self.warm_start and hasattr(self, "net_")
-        with self._nothing_lost(LEARNT, again):
-            with self._nothing_lost():
+        with nothing_lost(self, LEARNT, again):
+            with nothing_lost(self):
                 train, valid, net = self._prepare(X, y, sample_weight, X_val, y_val, sample_weight_val, again)
                 net.plan = replace(net.plan, checkpoint=self._checkpoint_file(net, train, valid))
                 temperature = self._fit_temperature(X, y, sample_weight)
@@ -205,8 +206,8 @@ class MixClassifier(
             Whatever the items of a Dataset or callbacks raise; the network is then what it was before. What
             the method has counted and fitted of these rows (classes, a density) stays.
         """
-        with self._nothing_lost(LEARNT, hasattr(self, "net_")):
-            with self._nothing_lost():
+        with nothing_lost(self, LEARNT, hasattr(self, "net_")):
+            with nothing_lost(self):
                 self._check_params()
                 self._check_incremental()
                 first = not hasattr(self, "net_")
@@ -223,7 +224,7 @@ class MixClassifier(
                         f"classes={np.unique(classes).tolist()} is not the same as on the last call to "
                         f"partial_fit, was {self.classes_.tolist()}."
                     )
-                device = pick_device(self.device) if first else _device_of(self.net_)
+                device = pick_device(self.device) if first else device_of(self.net_)
                 self._dtype_name = self.dtype
                 codes = encode_labels(y, self.classes_)
                 encoded = self._encode(X, y if first else None)
@@ -244,88 +245,6 @@ class MixClassifier(
                     self._extend(part, state)
             self._train(part, None, 1)
         return self
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict class labels.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        codes = self._log_proba(X).argmax(-1).numpy()
-        return self.classes_[codes]
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict class probabilities.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes), float64
-            Columns in the order of `classes_`; rows sum to 1. With several networks the mean of theirs.
-        """
-        return self._log_proba(X).exp().numpy()
-
-    def predict_proba_members(self, X: Any) -> np.ndarray:
-        """Predict class probabilities by each network.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_cv * n_members, n_samples, n_classes), float64
-            Columns in the order of `classes_`; their mean over the networks is `predict_proba`. Those of a
-            fold are side by side.
-        """
-        return torch.softmax(self._logits(X), -1).numpy()
-
-    def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Predict the logarithm of class probabilities, also where they underflow.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes), float64
-        """
-        return self._log_proba(X).numpy()
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of `predict`.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
-            Or what else `fit` takes.
-        y : array-like of shape (n_samples,)
-            True labels. None: those of a Dataset whose items are (image, label).
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        ValueError
-            If y is None and X has no labels.
-        """
-        if y is None:
-            if isinstance(X, Dataset | DatasetImages):
-                X, y = self._open_images(X, y)
-            y = check_labels(y, type(self).__name__)
-        return super().score(X, y, sample_weight)
 
     @property
     def history_(self) -> pd.DataFrame:
@@ -356,60 +275,7 @@ class MixClassifier(
         tags.input_tags.categorical = table or text
         return tags
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Parameters, weights as arrays and the encoder: no device, no code of ours."""
-        state = dict(super().__getstate__())
-        net = state.pop("net_", None)
-        if net is not None:
-            weights = net.module_.state_dict()
-            state["_weights"] = {name: value.cpu().numpy() for name, value in weights.items()}
-            aux = net.criterion_.aux.state_dict()
-            state["_aux_weights"] = {name: value.cpu().numpy() for name, value in aux.items()}
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        weights, aux = state.get("_weights"), state.get("_aux_weights")
-        hidden = ("_weights", "_aux_weights")
-        super().__setstate__({name: value for name, value in state.items() if name not in hidden})
-        if weights is not None:
-            try:
-                device = pick_device(self.device)
-            except ValueError:  # trained on a GPU, loaded where there is none
-                device = torch.device("cpu")
-            fitted = type(self)(**self._fitted_params)  # set_params may have changed this estimator's own
-            fitted.encoder_ = self.encoder_
-            inputs = torch.int64 if self._encoded_kind() == "text" else self._dtype
-            example = torch.ones(2, *self._shape, dtype=inputs, device=device)
-            n_classes, seeds = len(self.classes_), [0] * (self._n_folds * fitted.n_members)
-            fitted._structure = self._structure
-            backbone = make_backbone(fitted, example, self._dtype, n_classes, seeds)
-            training = settled(fitted, None)
-            self.net_ = make_net(fitted, training, backbone, self._n_inputs, n_classes, seeds).initialize()
-            for module, values in ((backbone, weights), (self.net_.criterion_.aux, aux)):
-                module.load_state_dict({name: torch.as_tensor(value) for name, value in values.items()})
-
     # ---- the parts of fit
-
-    @contextmanager
-    def _nothing_lost(
-        self, but: tuple[type[BaseException], ...] = (), trains_on: bool = False
-    ) -> Iterator[None]:
-        """After an error the estimator is what it was: bad input does not cost a fitted model.
-
-        Errors `but` leave it as it is by then. With `trains_on` the weights of `net_` are put back, too.
-        """
-        before, weights = dict(vars(self)), _copied(self.net_) if trains_on else []
-        try:
-            yield
-        except but:
-            raise
-        except BaseException:  # Ctrl-C, too
-            running = {name: value for name, value in vars(self).items() if name in OF_CALLBACKS}
-            vars(self).clear()
-            vars(self).update(before | running)
-            for part, values in weights:
-                part.load_state_dict(values)
-            raise
 
     def _prepare(
         self,
@@ -561,7 +427,7 @@ class MixClassifier(
     @contextmanager
     def _torch_settings(self, seed: int) -> Iterator[None]:
         """Our seed for dropout and our thread count; the user's own again afterwards."""
-        with self._threads(), seeded(seed, _device_of(self.net_)):
+        with self._threads(), seeded(seed, device_of(self.net_)):
             yield
 
     @contextmanager
@@ -574,19 +440,6 @@ class MixClassifier(
         finally:
             if self.n_threads is not None:
                 torch.set_num_threads(before)
-
-    def _logits(self, X: Any) -> torch.Tensor:
-        """Logits of rows X by each network over the temperature, float64 (M, n, C)."""
-        check_is_fitted(self)
-        encoded = self._encode(X)
-        rows = self._rows(encoded, np.zeros(len(encoded), np.int64), None, _device_of(self.net_))
-        with self._threads():
-            logits = self.net_.predict_logits(Part(rows, np.arange(len(encoded)))).double()
-        return logits / self._temperature
-
-    def _log_proba(self, X: Any) -> torch.Tensor:
-        """Logarithm of the mean of the networks' probabilities, float64 (n, C)."""
-        return torch.log_softmax(mean_logits(self._logits(X)), -1)
 
     def _spec(self, n_stages: int) -> Spec:
         """The recipe's structure and numbers."""
@@ -620,16 +473,6 @@ def _bind(network: Any, train: Part) -> None:
     """Let a network learn from the training rows, which are copied only if it does."""
     if type(network).bind is not Backbone.bind:
         network.bind(train.copied())
-
-
-def _copied(net: MixNet) -> list[tuple[Any, dict[str, Any]]]:
-    """What training changes in a net, and its state."""
-    parts = (net.module_, net.criterion_.aux, net.optimizer_, net.average_)
-    return [(part, deepcopy(part.state_dict())) for part in parts if part is not None]
-
-
-def _device_of(net: MixNet) -> torch.device:
-    return next(net.module_.parameters()).device
 
 
 def _records(history: Any) -> list[dict[str, Any]]:

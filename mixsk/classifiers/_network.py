@@ -40,6 +40,11 @@ def pick_device(device: str) -> torch.device:
     return chosen
 
 
+def device_of(net: MixNet) -> torch.device:
+    """Where a net's weights are."""
+    return next(net.module_.parameters()).device
+
+
 def make_backbone(
     estimator: Any, example: torch.Tensor, dtype: torch.dtype, n_classes: int, seeds: Sequence[int]
 ) -> Backbone:

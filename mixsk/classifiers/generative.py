@@ -12,10 +12,10 @@ from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from mixsk.classifiers._base import MixClassifier
 from mixsk.classifiers._data import check_labels, encode_labels
 from mixsk.classifiers._params import PREFIXES, ParamsMixin
 from mixsk.classifiers._prepare import Preparation
+from mixsk.classifiers._rollback import nothing_lost
 from mixsk.classifiers._table import document
 from mixsk.densities import DENSITIES, TableDensity
 from mixsk.encoding import Layout
@@ -103,7 +103,7 @@ class GenerativeClassifier(Preparation, ParamsMixin, ClassifierMixin, BaseEstima
         ValueError
             For data or parameters that cannot be used; the estimator is then what it was before.
         """
-        with self._nothing_lost():
+        with nothing_lost(self):
             self._check_params()
             X, y, w = self._check_rows(X, y, sample_weight)
             self._set_classes(np.unique(y))
@@ -135,7 +135,7 @@ class GenerativeClassifier(Preparation, ParamsMixin, ClassifierMixin, BaseEstima
             In the first call already, if the density needs all rows at once; and for data or parameters that
             cannot be used. The estimator is then what it was before.
         """
-        with self._nothing_lost():
+        with nothing_lost(self):
             self._check_params()
             first = not hasattr(self, "density_")
             if first and classes is None:
@@ -219,8 +219,6 @@ class GenerativeClassifier(Preparation, ParamsMixin, ClassifierMixin, BaseEstima
         return tags
 
     # ---- the parts of fit
-
-    _nothing_lost = MixClassifier._nothing_lost  # asks nothing of a network
 
     def _check_params(self) -> None:
         self._validate_params()
