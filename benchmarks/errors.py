@@ -28,7 +28,13 @@ def read(folders: list[str]) -> pd.DataFrame:
     """Error rates in percent: one row for each table and repetition, one column for each method."""
     cells = pd.concat([read_results(folder) for folder in folders])
     cells = cells[cells["status"] == "ok"].assign(error=lambda frame: 100 * (1 - frame["accuracy"]))
-    return cells.pivot_table("error", ["table", *REPETITION], "method")
+    keys = ["table", *REPETITION, "method"]
+    if (twice := cells[cells.duplicated(keys)]).size:
+        raise ValueError(
+            f"{len(twice)} cells are in several of the folders, the first of {twice['method'].iloc[0]!r} on "
+            f"{twice['table'].iloc[0]!r}. Give folders without a cell in common."
+        )
+    return cells.set_index(keys)["error"].unstack()
 
 
 def means(errors: pd.DataFrame) -> pd.DataFrame:
@@ -73,6 +79,9 @@ def main() -> None:
     errors = read(options.folders)
     if options.tables is not None:
         errors = errors.loc[options.tables]
+    named = {name for pair in options.pairs for name in pair.split(":")} | set(options.against)
+    if unknown := sorted(named - set(errors)):
+        parser.error(f"--pairs and --against: no method {unknown} in the folders, but {list(errors)}.")
     pairs = options.pairs + against(errors, options.against) or PAIRS
     tables = means(errors), differences(errors, pairs)
     for table in tables:

@@ -50,6 +50,20 @@ def test_means_are_those_of_the_error_rates(errors, tmp_path):
     assert row.repetitions == 5
 
 
+def test_a_cell_in_two_folders_is_an_error(errors, tmp_path):
+    runs = [make_run(tmp_path / name, ["one"], ["mixup"], folds=3) for name in "ab"]
+    with pytest.raises(ValueError, match=r"3 cells are in several .* the first of 'mixup' on 'one'"):
+        errors.read([str(run.folder) for run in runs])
+
+
+def test_a_method_that_is_not_there_is_an_error(errors, tmp_path, monkeypatch, capsys):
+    run = make_run(tmp_path / "run", ["one"], ["mixup", "plain"], folds=3)
+    monkeypatch.setattr("sys.argv", ["errors.py", str(run.folder), "--pairs", "mixup:plian"])
+    with pytest.raises(SystemExit):
+        errors.main()
+    assert "no method ['plian'] in the folders, but ['mixup', 'plain']" in capsys.readouterr().err
+
+
 def test_the_committed_figures_are_those_of_the_text():
     text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     amp = pd.read_csv(ROOT / "benchmarks/results/text/amp.csv").set_index(["method", "table"])

@@ -302,8 +302,16 @@ class MixClassifier(
             self._set_classes(np.unique(y))
             self._start_streams()
         codes = encode_labels(y, self.classes_)
-        rows = self._rows(self._encode(X, None if again else y), codes, w, device)
-        train, valid = self._split(rows, X_val, y_val, sample_weight_val)
+        if X_val is None and (y_val is not None or sample_weight_val is not None):
+            raise ValueError("y_val and sample_weight_val need X_val: pass the rows they belong to.")
+        held_out = self._held_out(codes) if X_val is None else None
+        seen = None if held_out is None else held_out[0]  # rows held out have no part in the encoder
+        rows = self._rows(self._encode(X, None if again else y, seen), codes, w, device)
+        train, valid = Part(rows, np.arange(len(codes)) if seen is None else seen), None
+        if held_out is not None:
+            valid = Part(rows, held_out[1])
+        elif X_val is not None:
+            valid = self._given_validation(X_val, y_val, sample_weight_val, device)
         self._choose(X, y, w, train, valid, again)
         state = self._weigh(train, valid)
         train = self._in_folds(train)

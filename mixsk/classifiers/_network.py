@@ -102,6 +102,12 @@ def make_net(
     """
     recipe = Recipe(estimator._spec(backbone.n_stages))
     recipe.attach(Sizes(n_inputs, backbone.widths, n_classes, backbone.n_models, recipe.spec.reads), seeds)
+    if estimator.amp is not None and getattr(recipe.objective, "full_precision", False):
+        raise ValueError(
+            f"amp={estimator.amp!r} rounds numbers to fewer digits than {type(estimator).__name__} needs: it "
+            "compares losses at lam and at lam + epsilon * slope, which differ in the digits that are lost. "
+            "Use amp=None."
+        )
     some = next(backbone.parameters())
     recipe.to(some.device, some.dtype)
     if aux is not None and _go_on(aux.state_dict(), recipe.aux.state_dict()):

@@ -22,6 +22,7 @@ from mixsk.classifiers._data import (
     encode_labels,
     validation_split,
 )
+from mixsk.classifiers._holdout import rows_at
 from mixsk.classifiers._settings import reads, usual
 from mixsk.classifiers._table import ENCODERS, OF_INPUTS
 from mixsk.encoding import (
@@ -214,16 +215,23 @@ class Preparation:
                 f"TextEncoder(tokenizer={str(name)!r})."
             )
 
-    def _encode(self, X: Any, y: np.ndarray | None = None) -> np.ndarray:
-        """Encoded rows; labels y mean that the encoder is fitted first."""
+    def _encode(self, X: Any, y: np.ndarray | None = None, train: np.ndarray | None = None) -> np.ndarray:
+        """Encoded rows; labels y mean that the encoder is fitted first, to all rows or to `train`.
+
+        Statistics of pixels are of all images, which may lie in a file: a selection of rows would be a copy.
+        """
         if y is not None:
             named = isinstance(self.encoder, str)
             if named:
                 self._check_kind(self._kind(X))
             self.encoder_ = self._named_encoder(self._kind(X)) if named else clone(self.encoder)
             self._check_form(X)
-            whole = hasattr(self.encoder_, "fit_transform")
-            encoded = self.encoder_.fit_transform(X, y) if whole else self.encoder_.fit(X, y).transform(X)
+            if train is not None and self._kind(X) != "image":
+                encoded = self.encoder_.fit(rows_at(_sliceable(X), train), y[train]).transform(X)
+            elif hasattr(self.encoder_, "fit_transform"):
+                encoded = self.encoder_.fit_transform(X, y)
+            else:
+                encoded = self.encoder_.fit(X, y).transform(X)
             for name in ("n_features_in_", "feature_names_in_"):
                 if hasattr(self.encoder_, name):
                     setattr(self, name, getattr(self.encoder_, name))
@@ -276,28 +284,26 @@ class Preparation:
             return Rows(X, labels, weights, len(self.classes_), layout, self._dtype, lengths)
         return Rows(X, labels, weights, len(self.classes_), layout or Layout.of_numbers(X.shape[1]))
 
-    def _split(self, rows: Rows, X_val: Any, y_val: Any, sample_weight_val: Any) -> tuple[Part, Part | None]:
-        """Training and validation parts."""
-        n_rows = len(rows.y)
-        everything = np.arange(n_rows)
-        if X_val is None:
-            if y_val is not None or sample_weight_val is not None:
-                raise ValueError("y_val and sample_weight_val need X_val: pass the rows they belong to.")
-            stop = self.early_stopping
-            if stop == "auto":
-                least = usual(self.module).stop_from
-                stop = least is not None and n_rows >= least
-            if not stop:
-                return Part(rows, everything), None
-            # The same rows at every call: after a warm start, too, they have not been trained on.
-            rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(0, SPLIT)))
-            train, valid = validation_split(rows.y.cpu().numpy(), self.validation_fraction, rng)
-            if valid is None:
-                raise ValueError(
-                    "early_stopping=True needs a class with at least two rows to hold one out. Set "
-                    "early_stopping=False, or pass X_val and y_val."
-                )
-            return Part(rows, train), Part(rows, valid)
+    def _held_out(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Rows to train on and rows held out for early stopping; None if there is none."""
+        stop = self.early_stopping
+        if stop == "auto":
+            least = usual(self.module).stop_from
+            stop = least is not None and len(codes) >= least
+        if not stop:
+            return None
+        # The same rows at every call: after a warm start, too, they have not been trained on.
+        rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(0, SPLIT)))
+        train, valid = validation_split(codes, self.validation_fraction, rng)
+        if valid is None:
+            raise ValueError(
+                "early_stopping=True needs a class with at least two rows to hold one out. Set "
+                "early_stopping=False, or pass X_val and y_val."
+            )
+        return train, valid
+
+    def _given_validation(self, X_val: Any, y_val: Any, sample_weight_val: Any, device: torch.device) -> Part:
+        """The user's own validation rows."""
         if self._encoded_kind() == "image":
             X_val, y_val = self._open_images(X_val, y_val)
         if y_val is None:
@@ -306,8 +312,7 @@ class Preparation:
         check_lengths(X_val, y_val)
         w = check_weights(sample_weight_val, X_val, type(self).__name__)
         codes = encode_labels(y_val, self.classes_, "y_val")
-        valid_rows = self._rows(self._encode(X_val), codes, w, rows.device)
-        return Part(rows, everything), Part(valid_rows, np.arange(len(codes)))
+        return Part(self._rows(self._encode(X_val), codes, w, device), np.arange(len(codes)))
 
     def _weigh(self, train: Part, valid: Part | None = None, first: bool = True) -> State:
         """Scale sample weights, and label weights, to mean 1 over the training rows; count the classes.

@@ -62,6 +62,11 @@ class InfiniteClass(Choice):
         self.offset_ = torch.where(share > 0, share.clamp_min(torch.finfo(share.dtype).tiny).log(), 0.0)
 
     def __call__(self, logits: Tensor, t: Tensor, w: Tensor | None = None) -> Tensor:
+        # In the targets' precision: autocast would round lam to a few bits, and on a CPU the loss itself.
+        with torch.autocast(logits.device.type, enabled=False):
+            return self._of_rows(logits.to(t.dtype), t, w)
+
+    def _of_rows(self, logits: Tensor, t: Tensor, w: Tensor | None) -> Tensor:
         if self.class_prior == "train":
             logits = logits - self.offset_.to(logits.dtype)
         scores = logits @ t.transpose(1, 2)

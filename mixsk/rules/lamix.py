@@ -75,14 +75,14 @@ class LaMix(Choice):
         self.head_ = aux
 
     def global_label(self, s: Tensor) -> Tensor:
-        """p of features s (M, B, width): (M, B, C)."""
-        return torch.softmax(torch.sigmoid(self.head_(s)), -1)
+        """p of features s (M, B, ...): (M, B, C)."""
+        return torch.softmax(torch.sigmoid(self.head_(s.flatten(2))), -1)
 
     def __call__(
         self, y: Tensor, perm: Tensor, share: Tensor, lam: Tensor, taps: Taps, state: Any
     ) -> tuple[Tensor, None]:
         local = linear_label(y, perm, share)
-        p = self.global_label(taps[max(taps)].flatten(2)).to(y.dtype)
+        p = self.global_label(taps[max(taps)]).to(y.dtype)
         if self.detach_target:
             p = p.detach()
         if state.weighted:  # p has no owner: it weighs what the two rows weigh together

@@ -121,10 +121,11 @@ class LatentGenLabel(GenLabel):
 
         Parameters
         ----------
-        features : Tensor of shape (M, n, d)
+        features : Tensor of shape (M, n, ...)
         rows : Rows
             Their labels and weights.
         """
+        features = features.flatten(2)
         layout = _Numbers(features.shape[-1])
         each = [Rows(f, rows.y, rows.w, rows.n_classes, layout) for f in features]
         self.densities_ = [self._fitted(one) for one in each]
@@ -133,8 +134,8 @@ class LatentGenLabel(GenLabel):
         self.log_prior_ = log_prior(counts, self.class_prior)
 
     def posterior(self, x: Tensor) -> Tensor:
-        """Class probabilities of features x (M, B, d), float64 (M, B, C)."""
-        each = [density.log_prob(f) for density, f in zip(self.densities_, x, strict=True)]
+        """Class probabilities of features x (M, B, ...), float64 (M, B, C)."""
+        each = [density.log_prob(f) for density, f in zip(self.densities_, x.flatten(2), strict=True)]
         log_prob = torch.stack(each)
         return posterior(log_prob, self.log_prior_, self.top_k)
 

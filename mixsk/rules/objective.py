@@ -79,6 +79,7 @@ class Plus:
     def __init__(self, objective: Any, clean_weight: float | Tensor) -> None:
         self.objective = objective
         self.moves_lam = getattr(objective, "moves_lam", False)
+        self.full_precision = getattr(objective, "full_precision", False)
         self.clean_weight = clean_weight
 
     def __call__(self, step: Any) -> Tensor:

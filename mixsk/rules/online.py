@@ -26,7 +26,8 @@ class OnlineGenLabel(PosteriorLabel):
     `log p_c = -(d / 2) log s_c - |f(x_mix) - mu_c|^2 / (2 s_c)`.
 
     NOTE[DIFF]: Algorithm 3 prints the distance without its 1/2; that would be the Gaussian of half the
-    variance.
+    variance. It starts every class at mean 0 and variance 1, which its first batches are blended with; here
+    a class starts at its first batch, so that its density is of features from then on.
 
     Parameters
     ----------
