@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -522,3 +523,78 @@ def test_skipped_batches_leave_those_after_them_as_they_were(skipped, chunk, mon
             assert torch.equal(a.x, b.x)
             assert torch.equal(a.y, b.y)
             assert torch.equal(a.mixture.h, b.mixture.h)
+
+
+class Pairs(Dataset):
+    """Images and labels as items."""
+
+    def __init__(self, X, y):
+        self.X, self.y = X, y
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, i):
+        return self.X[i], int(self.y[i])
+
+
+@pytest.mark.parametrize("as_items", [False, True])
+def test_other_images_are_another_fit_though_those_looked_at_are_the_same(as_items, path):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(128, size=(24, 12, 12), dtype=np.uint8), np.arange(24) % 2
+    clf = MixupClassifier(module="lenet", max_epochs=1, random_state=0, checkpoint=path)
+
+    def fit(X):
+        return clf.fit(Pairs(X, y)) if as_items else clf.fit(X, y)
+
+    fit(X)
+    before = clf.net_
+    other = X.copy()
+    other[[1, 2, 4, 5, 7, 8]] = 255  # between the rows that are compared
+    with pytest.raises(ValueError, match="another fit: mean and deviation of pixels are not the same"):
+        fit(other)
+    assert clf.net_ is before
+    fit(X)
+
+
+def test_other_words_are_another_fit(path):
+    texts = ["good film", "bad film"] * 10
+    clf = MixupClassifier(module="textcnn", max_epochs=1, random_state=0, checkpoint=path)
+    clf.fit(texts, [1, 0] * 10)
+    with pytest.raises(ValueError, match="another fit: the vocabulary was"):
+        clf.fit([text.replace("film", "book") for text in texts], [1, 0] * 10)
+
+
+class AtEpochTwo(Callback):
+    """Does something while callbacks are told of the end of epoch 2, once."""
+
+    def __init__(self, what):
+        self.what = what
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2 and self.what is not None:
+            what, self.what = self.what, None
+            what()
+
+
+def ask_to_stop():
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_a_callback_runs_is_an_interruption_from_which_a_fit_goes_on(path):
+    X, y = rows()
+    whole = MixupClassifier(**LONE).fit(X, y)
+    clf = MixupClassifier(**LONE, checkpoint=path)
+    clf.set_params(callbacks=[AtEpochTwo(lambda: signal.raise_signal(signal.SIGINT))])
+    with pytest.warns(UserWarning, match="Training was interrupted"):
+        clf.fit(X, y)
+    assert clf.net_.stop_ == "interrupted"
+    check_same(clf.set_params(callbacks=None).fit(X, y), whole, X)
+
+
+def test_a_callback_that_asks_to_stop_ends_the_fit_for_good(path):
+    X, y = rows()
+    clf = MixupClassifier(**LONE, checkpoint=path, callbacks=[AtEpochTwo(ask_to_stop)]).fit(X, y)
+    again = MixupClassifier(**LONE, checkpoint=path).fit(X, y)
+    assert clf.net_.stop_ == again.net_.stop_ == "callback"
+    assert clf.n_iter_ == again.n_iter_ == 2

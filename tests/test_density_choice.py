@@ -212,7 +212,7 @@ def test_a_new_fit_chooses_anew():
 def test_of_features_and_of_the_nearest_row_nothing_is_chosen(params):
     X, y = gaussian()
     clf = GenLabelClassifier(**params, **SMALL).fit(X, y)
-    assert clf.gamma_ == (1 if "density" in params else 0.5)
+    assert clf.gamma_ == (1 if "density" in params else {"warmup": 0.5, "online": 0.2}[clf.density_schedule])
     assert not hasattr(clf, "density_choice_")
 
 

@@ -747,7 +747,10 @@ def test_pixels_far_out_are_a_warning(X, words):
         (GREY, GREY > 255, "another scale"),
         (GREY, Items(GREY > 9), "up to 1, but those of fit were up to 255"),
         (GREY, ImageEncoder().fit_transform(Items(GREY > 9)).subset([3, 1]), "up to 1, but those of fit"),
-        (GREY, GREY * 99.0, "X has pixels from 0 to"),
+        (GREY * 1.0, GREY / 255, r"up to 1, but .* another scale\. Multiply it by 255, or scale"),
+        ((GREY / 255 - 0.13) / 0.31, GREY, r"up to 255, but .* up to 2\.8.*Scale it as for fit"),
+        (GREY, GREY * 9.0, "X has pixels from 0 to"),
+        (GREY, GREY * 99.0, "up to 25245, but those of fit were up to 255: another scale"),
         (GREY, GREY.astype("i8") * 3, "outside 0 to 255"),
     ],
 )

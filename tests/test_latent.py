@@ -750,3 +750,13 @@ def test_a_rule_out_of_its_range_is_refused_before_training(rule):
     with pytest.raises(ValueError):  # noqa: PT011 - each parameter has its own words
         clf.fit(X, y)
     assert not hasattr(clf, "net_")
+
+
+def test_the_density_of_maps_is_that_of_their_numbers():
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(256, size=(40, 12, 12), dtype=np.uint8), np.arange(40) % 2
+    clf = GenLabelClassifier(
+        module="lenet", mix="linear", density_at=2, density_schedule="warmup", max_epochs=3, random_state=0
+    ).fit(X, y)
+    assert clf.density_.n_features_in_ == 16  # 16 maps of one pixel
+    assert np.isfinite(clf.predict_proba(X)).all()

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from small_fits import rows
 from torch import nn
 
-from mixsk import MixupClassifier
+from mixsk import AMPClassifier, MixupClassifier
 from mixsk.backbones import Training
 from mixsk.backbones.mlp import MLP
+from mixsk.rules import InfiniteClass
 
 
 class Moving(MLP):
@@ -75,3 +77,21 @@ def test_bfloat16_trains_a_small_convolution_on_the_cpu(more):
     assert set(network.dtypes) == {torch.float32, torch.bfloat16}  # the trial before training is not autocast
     assert clf.score(X, y) > 0.6
     assert clf.history_["train_loss"].iloc[-1] < clf.history_["train_loss"].iloc[0]
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+@pytest.mark.parametrize("more", [{}, {"clean_weight": 1.0}])
+def test_half_precision_cannot_tell_the_losses_that_amp_compares(amp, more):
+    X, y = rows(60)
+    with pytest.raises(ValueError, match=f"amp='{amp}' rounds numbers to fewer digits"):
+        AMPClassifier(module=Small, amp=amp, max_epochs=1, **more).fit(X, y)
+
+
+def test_infinite_class_mixup_keeps_its_targets_under_autocast():
+    rng = torch.Generator().manual_seed(0)
+    logits, t = torch.randn(1, 64, 10, generator=rng), torch.rand(1, 64, 10, generator=rng).softmax(-1)
+    loss = InfiniteClass(class_prior="uniform")
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss(logits.bfloat16(), t)
+    assert found.dtype == torch.float32
+    assert_allclose(found, loss(logits.bfloat16().float(), t))

@@ -12,6 +12,7 @@ from scipy.stats import multivariate_normal
 from sklearn.datasets import load_iris
 
 from mixsk import AMPClassifier, GenLabelClassifier, LaMixClassifier, MixupClassifier
+from mixsk.backbones import Staged
 from mixsk.densities import GM
 from mixsk.plots import SoftTargets, SoftTargetsDisplay
 from mixsk.rules import LaMix
@@ -273,3 +274,13 @@ def test_without_matplotlib_the_error_names_the_extra_and_targets_are_written_al
     assert len(written(clf).epochs_) == 4
     with pytest.raises(ImportError, match=r"SoftTargetsDisplay needs matplotlib.*mixsk\[plots\]"):
         SoftTargetsDisplay.from_estimator(clf)
+
+
+def test_features_that_are_maps_can_be_watched():
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(256, size=(24, 6, 6), dtype=np.uint8), np.arange(24) % 3
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(32, 3))
+    clf = LaMixClassifier(
+        module=Staged(network, sites=["0"]), max_epochs=2, callbacks=[SoftTargets()], random_state=0
+    ).fit(X, y)
+    assert np.isfinite(SoftTargetsDisplay.from_callback(written(clf)).targets).all()

@@ -293,6 +293,13 @@ def test_rows_held_out_stop_training_early():
     assert clf.n_iter_ < 200
 
 
+def test_words_of_rows_held_out_are_unknown():
+    texts = [f"{'bad good'.split()[i % 2]} own{i}" for i in range(40)]
+    clf = brief(early_stopping=True, validation_fraction=0.25).fit(texts, np.arange(40) % 2)
+    own = [word for word in clf.encoder_.layout_.vocabulary if word.startswith("own")]
+    assert len(own) == len(clf.net_.train_part_.index) == 30
+
+
 def test_rows_without_weight_are_not_there():
     w = (np.arange(len(X)) % 4 > 0).astype(float)
     some = [text for text, weight in zip(X, w, strict=True) if weight]

@@ -115,7 +115,7 @@ class MixClassifier(
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         X_val: Any = None,
@@ -131,7 +131,7 @@ class MixClassifier(
             list, array or Series of n_samples strings, a DataFrame of one such column, or codes of words. For
             a network of images an array of shape (n, H, W), (n, H, W, C) or (n, C, H, W), rows of pixels with
             `encoder=ImageEncoder(shape=...)`, or a `torch.utils.data.Dataset`.
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,), default=None
             Class labels of any type. None: those of a Dataset whose items are (image, label).
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0; a row of weight 0 is left out.

@@ -15,9 +15,9 @@ from torch.nn.parameter import is_lazy
 
 from mixsk.classifiers._bagging import Folded
 from mixsk.classifiers._settings import NAMES, settled
-from mixsk.encoding import DatasetImages
+from mixsk.encoding import DatasetImages, ImageLayout
 from mixsk.engine import MixNet, Part
-from mixsk.engine.checkpoint import CheckpointFile, read
+from mixsk.engine.checkpoint import ROUGHLY, CheckpointFile, read
 
 # Parameters that say where, how loudly or how long a network is trained, but not what becomes of it.
 OF_NO_MATTER = {
@@ -118,7 +118,14 @@ class Checkpointing:
             "number of validation rows": str(0 if valid is None else len(valid)),
             "the validation rows' labels": "none" if valid is None else _labels(valid),
         }
+        layout = train.rows.layout
+        if getattr(layout, "vocabulary", None) is not None:
+            identity["the vocabulary"] = f"of hash {_digest(map(repr, layout.vocabulary))}"
         identity["samples"] = _samples("training rows", train)
+        if isinstance(layout, ImageLayout):  # pixels are kept as given, and normalised by those of all rows
+            scale = torch.tensor([layout.mean, layout.std], dtype=torch.float64)
+            rough = ROUGHLY if isinstance(train.rows.X, DatasetImages) else ""
+            identity["samples"][f"mean and deviation of pixels{rough}"] = scale
         if valid is not None:
             identity["samples"] |= _samples("validation rows", valid)
         return identity

@@ -79,14 +79,14 @@ class Predicting:
         """
         return self._log_proba(X).numpy()
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy of `predict`.
 
         Parameters
         ----------
         X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
             Or what else `fit` takes.
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,), default=None
             True labels. None: those of a Dataset whose items are (image, label).
         sample_weight : array-like of shape (n_samples,), default=None
 

@@ -553,8 +553,8 @@ OWN = {
             """float in [0, 1] or "auto", default="auto"
     Weight of the density's posterior in the label; 0 is mixup. `density="nn-label"` has 1. "auto" is
     its weight in the best mixture with mixup's predictions for held-out rows (with `density="auto"` and
-    no more rows than numbers in each, 0 at once); 0.5 of features, in `partial_fit`, with a module of your
-    own and with `drop_intrusions="last"`.""",
+    no more rows than numbers in each, 0 at once); 0.2 online; 0.5 of other features, in `partial_fit`,
+    with a module of your own and with `drop_intrusions="last"`.""",
         ),
     },
 }

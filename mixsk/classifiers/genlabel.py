@@ -23,6 +23,9 @@ from mixsk.rules import GenLabel, LatentGenLabel, OnlineGenLabel, PosteriorLabel
 
 CANDIDATES = ("gm", "kde")  # the paper's GenLabel (CV)
 USUAL_GAMMA = 0.5
+# While features are being learnt, a density of theirs is no better than chance at first, and sure of itself:
+# at .5 LeNet may learn its mistakes for good (`benchmarks/images/gamma.py`).
+USUAL_GAMMA_ONLINE = 0.2
 CHOICE_SHARE = 3  # networks that gamma is chosen by are trained for one of so many epochs
 
 
@@ -214,10 +217,13 @@ class GenLabelClassifier(MixClassifier):
 
     @property
     def gamma_(self) -> Any:
-        """Weight of the posterior in the label: the user's, the chosen one, or 0.5 where none is chosen."""
+        """Weight of the posterior in the label: the user's, the chosen one, or what is usual."""
         if self.density == "nn-label":
             return 1.0
-        return getattr(self, "_gamma_choice", USUAL_GAMMA) if is_auto(self.gamma) else self.gamma
+        if not is_auto(self.gamma):
+            return self.gamma
+        usual_gamma = USUAL_GAMMA_ONLINE if self.density_schedule == "online" else USUAL_GAMMA
+        return getattr(self, "_gamma_choice", usual_gamma)
 
     def _settled_density(self) -> Any:
         """The user's density, the chosen one, or Gaussians where none is chosen."""

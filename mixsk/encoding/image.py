@@ -300,6 +300,10 @@ class ImageEncoder(TransformerMixin, BaseEstimator):
             remedy = "Divide it by 255" if dtype == np.uint8 else "Scale it as for fit"
         elif self.dtype_ == np.uint8 and fitted > 1 and seen.largest <= 1:
             remedy = "Pass whole numbers from 0 to 255, or multiply it by 255"
+        elif fitted > 100 and 0 < seen.largest <= 1:  # floats of bytes, and of bytes over 255
+            remedy = "Multiply it by 255, or scale it as for fit"
+        elif seen.largest > 20 * fitted > 0:  # such as bytes where fit had standardised numbers
+            remedy = "Scale it as for fit"
         elif seen.largest > FAR >= fitted:
             _warn_far(seen)
             return

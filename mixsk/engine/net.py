@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from mixsk.engine.accumulate import ALONE, Turn, steps_of, turns
 from mixsk.engine.average import Average
 from mixsk.engine.checkpoint import CheckpointFile, captured, put_back
+from mixsk.engine.interrupt import ctrl_c
 from mixsk.engine.iterator import CleanBatches, Part, TrainingBatches
 from mixsk.engine.schedule import make_schedule
 from mixsk.engine.snapshot import Patience, Snapshot
@@ -205,10 +206,13 @@ class MixNet(ClassifierMixin, NeuralNet):
         return [self.average_.averaged]
 
     def _end_epoch(self, datasets: dict[str, Any]) -> None:
-        try:
-            self.notify("on_epoch_end", **datasets)
-        except KeyboardInterrupt:  # how skorch's callbacks ask to stop
-            self.stop_ = self.stop_ or "callback"
+        with ctrl_c() as pressed:
+            try:
+                self.notify("on_epoch_end", **datasets)
+            except KeyboardInterrupt:  # how skorch's callbacks ask to stop, too
+                if pressed:
+                    raise
+                self.stop_ = self.stop_ or "callback"
 
     def _begin(self, batches: TrainingBatches, valid: Part | None, epochs: int) -> None:
         plan = self.plan
