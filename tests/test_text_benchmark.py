@@ -86,3 +86,28 @@ def test_suites_and_methods_can_be_read():
     for methods in ("amp", "variants"):
         found = load_methods(str(FOLDER / f"{methods}.py"), "text")
         assert all(method.build(random_state=0).module == "textcnn" for method in found.values())
+
+
+def test_the_committed_parts_and_alphas_of_amp_are_those_of_the_text():
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").replace("\N{MINUS SIGN}", "-")
+    found = pd.read_csv(ROOT / "benchmarks/results/text/variants.csv").set_index("method")
+    pairs = pd.read_csv(ROOT / "benchmarks/results/text/variants-pairs.csv").set_index(["first", "second"])
+
+    def cells(method):
+        rows = [found.loc[f"{method}{alpha}"] for alpha in ("-0.2", "-0.5", "", "-1.5")]
+        return " | ".join(f"{row.error:.1f} ± {row.deviation:.1f}" for row in rows)
+
+    def gain(first, second):
+        row = pairs.loc[first, second]
+        return f"{row.gain:+.2f} ({row.low:+.2f} to {row.high:+.2f})"
+
+    for method in ("cnn-word", "cnn-word-amp"):
+        assert f"| {NAMES[method]} | {cells(method)} |" in text
+    gains = [gain(f"cnn-word-amp{alpha}", f"cnn-word{alpha}") for alpha in ("-0.2", "-0.5", "", "-1.5")]
+    assert f"| points fewer | {' | '.join(gains)} |" in text
+    in_one_line = " ".join(text.split())
+    for site in ("word", "sent"):
+        row = found.loc[f"cnn-{site}-max"]
+        assert f"{row.error:.1f} ± {row.deviation:.1f} % ({site}" in in_one_line
+        assert gain(f"cnn-{site}-max", f"cnn-{site}") in in_one_line
+        assert gain(f"cnn-{site}-amp", f"cnn-{site}-max") in in_one_line
