@@ -509,15 +509,41 @@ def test_a_network_that_looks_codes_up_itself_is_trained_without_mixing():
 
 
 def test_densities_of_words_are_refused():
-    with pytest.raises(ValueError, match=r"encoder=TextEncoder\(\) gives codes of words"):
+    words = r"encoder=TextEncoder\(\) gives codes of words.* Use MixupClassifier with module='textcnn'"
+    with pytest.raises(ValueError, match=words):
         GenerativeClassifier(encoder=TextEncoder()).fit(TEXTS, Y)
 
 
-@pytest.mark.parametrize("module", ["table", "mlp", "linear"])
-@pytest.mark.parametrize("X", [TEXTS, np.array(TEXTS), pd.Series(TEXTS)])
-def test_a_list_of_strings_is_no_table(module, X):
-    with pytest.raises(ValueError, match=r"Expected 2D array|Expected a 2-dimensional container"):
-        MixupClassifier(module=module).fit(X, Y)
+@pytest.mark.parametrize(
+    "texts",
+    [TEXTS, with_last(None), tuple(TEXTS), np.array(TEXTS), np.array(TEXTS, object), pd.Series(TEXTS)],
+    ids=["list", "missing", "tuple", "array", "objects", "series"],
+)
+@pytest.mark.parametrize(
+    ("clf", "owner", "networks"),
+    [
+        (MixupClassifier(max_epochs=1, n_cv=1), "module='table'", "module="),
+        (MixupClassifier(module="mlp", max_epochs=1), "module='mlp'", "module="),
+        (MixupClassifier(encoder="passthrough", max_epochs=1, n_cv=1), "module='table'", "module="),
+        (GenerativeClassifier(), "GenerativeClassifier", "MixupClassifier with module="),
+    ],
+)
+def test_texts_to_a_network_of_tables(clf, owner, networks, texts):
+    clf = clone(clf)
+    words = (
+        f"X holds texts, but {owner} reads rows of a table. Use {networks}'textcnn', 'bilstm' or "
+        "'transformer'; for one column of categories, pd.DataFrame({'column': X})."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        clf.fit(texts, Y)
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        clf.fit(X, Y).predict(texts)
+
+
+def test_numbers_in_one_row_are_no_texts():
+    for one_axis in (X[:, 0], X[:, 0].tolist(), pd.Series(X[:, 0])):
+        with pytest.raises(ValueError, match=r"Expected 2D array|Expected a 2-dimensional container"):
+            MixupClassifier().fit(one_axis, Y)
 
 
 @pytest.fixture
@@ -716,8 +742,11 @@ def test_bad_images(X, arguments, error, words):
 def test_no_images_and_images_without_labels():
     with pytest.raises(ValueError, match=r"0 sample\(s\)"):
         MixupClassifier(**LENET).fit(GREYS[:0], Y[:0])
-    with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
+    words = "images without labels, and {0} is None: return (image, label), or pass {0}."
+    with pytest.raises(ValueError, match=re.escape(words.format("y"))):
         MixupClassifier(**LENET).fit(Items(GREYS), None)
+    with pytest.raises(ValueError, match=re.escape(words.format("y_val"))):
+        MixupClassifier(**LENET).fit(GREYS, Y, X_val=Items(GREYS))
 
 
 def test_pixels_far_out_get_a_warning_and_are_trained_on():
@@ -933,21 +962,34 @@ def test_parts_of_images_are_exchanged_in_images_alone(params, X, inputs, mix):
     assert not hasattr(clf, "net_")
 
 
-@pytest.mark.parametrize("X", [GREYS, COLOURS, Items(GREYS)], ids=["grey", "colour", "dataset"])
+@pytest.mark.parametrize(
+    ("X", "what"),
+    [
+        (GREYS, "X has the form of images"),
+        (COLOURS, "X has the form of images"),
+        (Items(GREYS), "X is a torch Dataset, which is read as images"),
+    ],
+    ids=["grey", "colour", "dataset"],
+)
 @pytest.mark.parametrize(
     ("clf", "known", "words"),
     [
-        (MixupClassifier(max_epochs=1, n_cv=1), rows()[0], "module='table' reads rows of a table"),
-        (MixupClassifier(module="mlp", max_epochs=1), rows()[0], "module='mlp' reads rows of a table"),
-        (MixupClassifier(**SMALL_CNN), TEXTS, "module='textcnn' reads codes of words"),
-        (GenerativeClassifier(), rows()[0], "GenerativeClassifier reads rows of a table"),
+        (MixupClassifier(max_epochs=1, n_cv=1), rows()[0], "module='table' reads rows of a table. Use"),
+        (MixupClassifier(module="mlp", max_epochs=1), rows()[0], "module='mlp' reads rows of a table. Use"),
+        (MixupClassifier(**SMALL_CNN), TEXTS, "module='textcnn' reads codes of words. Use"),
+        (
+            GenerativeClassifier(),
+            rows()[0],
+            "GenerativeClassifier reads rows of a table. Use MixupClassifier with",
+        ),
     ],
 )
-def test_images_to_a_network_of_something_else(clf, known, words, X):
+def test_images_to_a_network_of_something_else(clf, known, words, X, what):
     clf = clone(clf)
-    message = re.escape(
-        f"X has the form of images, but {words}. Use module='lenet', 'resnet18' or another of images"
-    )
+    message = re.escape(f"{what}, but {words} module='lenet', 'resnet18' or another of images")
+    if isinstance(X, Dataset):
+        with pytest.raises(ValueError, match=message):
+            clf.fit(X, None)  # the labels are not what is missing
     with pytest.raises(ValueError, match=message):
         clf.fit(X, Y)
     before = clf.fit(known, Y).predict_proba(known)
@@ -974,6 +1016,16 @@ def test_images_to_a_network_of_something_else(clf, known, words, X):
             {"module": "lenet", "encoder": TextEncoder()},
             TEXTS,
             "reads images, which encoder=TextEncoder() does not",
+        ),
+        (
+            {"module": "lenet", "encoder": TextEncoder()},
+            GREYS,
+            "reads images, which encoder=TextEncoder() does not",
+        ),
+        (
+            {"module": "lenet", "encoder": "passthrough"},
+            Items(GREYS),
+            "reads images, which encoder='passthrough' does not",
         ),
     ],
 )

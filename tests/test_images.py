@@ -146,9 +146,12 @@ def test_the_labels_of_a_dataset_are_scored_where_no_others_are_given(digits):
         assert clf.score(dataset, None) == clf.score(X, y) > 0.2
         assert clf.score(dataset, None, sample_weight=w) == clf.score(X, y, w)
         assert clf.score(dataset, 1 - y) != clf.score(X, y)
-    for images in (X, TensorDataset(torch.from_numpy(X))):
-        with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
-            clf.score(images, None)
+    with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
+        clf.score(X, None)
+    with pytest.raises(
+        ValueError, match=r"images without labels, and y is None: return \(image, label\), or"
+    ):
+        clf.score(TensorDataset(torch.from_numpy(X)), None)
 
 
 # --- methods ------------------------------------------------------------------------------------------

@@ -71,6 +71,8 @@ class Preparation:
         """X, labels and weights of the rows that have weight; weights in units of their first mean."""
         owner = type(self).__name__
         kind = self._kind(X)
+        if isinstance(X, Dataset) and kind != "image":  # before labels are missed, which it may hold
+            self._new_encoder(X)
         if kind == "table":
             check_table_type(X)
         elif kind == "image":
@@ -161,20 +163,39 @@ class Preparation:
         """The encoder that `encoder="auto"` or another name stands for."""
         return self._own_encoder(kind) if self.encoder == "auto" else ENCODERS[self.encoder]()
 
+    def _new_encoder(self, X: Any) -> Any:
+        """An encoder for X that is not fitted; ValueError if the network or X is for another one."""
+        kind = self._kind(X)
+        encoder = self._named_encoder(kind) if isinstance(self.encoder, str) else clone(self.encoder)
+        if type(encoder) in OUR_ENCODERS:  # of others it is not known before they are fitted
+            self._check_kind(kind)
+        self._check_form(X, encoder)
+        return encoder
+
     def _own_encoder(self, kind: str) -> Any:
         """The encoder of inputs that are "table", "text" or "image"."""
         name = getattr(self, "module__name_or_path", None)  # a pretrained network knows words of its own
         return OF_INPUTS[kind](**({"tokenizer": name} if kind == "text" and name is not None else {}))
 
-    def _open_images(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """Images and labels; a data set may hold both."""
+    def _opened(self, X: Any) -> Any:
+        """Images, a data set of them as `DatasetImages`."""
         check_image_type(X)
-        if isinstance(X, Dataset):
-            known = isinstance(self.encoder, ImageEncoder)
-            own = {name: getattr(self.encoder, name) for name in ("channels", "n_workers") if known}
-            X, _ = open_images(X, **own)
+        if not isinstance(X, Dataset):
+            return X
+        known = isinstance(self.encoder, ImageEncoder)
+        own = {name: getattr(self.encoder, name) for name in ("channels", "n_workers") if known}
+        return open_images(X, **own)[0]
+
+    def _open_images(self, X: Any, y: Any, name: str = "y") -> tuple[Any, Any]:
+        """Images and labels, which errors call `name`; a data set may hold both."""
+        X = self._opened(X)
         if isinstance(X, DatasetImages) and y is None:
             y = X.labels
+            if y is None:
+                raise ValueError(
+                    f"The items of the dataset are images without labels, and {name} is None: return "
+                    f"(image, label), or pass {name}."
+                )
         return X, y
 
     def _check_kind(self, kind: str) -> None:
@@ -191,18 +212,31 @@ class Preparation:
         raise ValueError(
             f"encoder={self.encoder!r} gives {INPUTS[kind]}, and {name_of(module)} "
             + ("does arithmetic with its inputs. " if kind == "text" else "reads tables. ")
-            + f"Use module={MODULES[kind]}, or encoder='auto'."
+            + f"Use {self._networks_of(kind)}, or encoder='auto'."
         )
 
-    def _check_form(self, X: Any) -> None:
-        """Raise ValueError for images where one of our other encoders awaits rows or texts."""
-        kind = next((kind for kind, cls in OF_INPUTS.items() if type(self.encoder_) is cls), "table")
-        if type(self.encoder_) not in OUR_ENCODERS or kind == "image" or not is_image(X):
+    def _networks_of(self, kind: str) -> str:
+        """The networks of texts or images, as an error tells of them."""
+        return ("" if hasattr(self, "module") else "MixupClassifier with ") + f"module={MODULES[kind]}"
+
+    def _check_form(self, X: Any, encoder: Any) -> None:
+        """Raise ValueError for images or texts where one of our encoders awaits something else."""
+        kind = next((kind for kind, cls in OF_INPUTS.items() if type(encoder) is cls), "table")
+        if type(encoder) not in OUR_ENCODERS or kind == "image":
+            return
+        if isinstance(X, Dataset):
+            given, what, instead = "image", "X is a torch Dataset, which is read as images", ""
+        elif is_image(X):
+            rows = ", or rows of numbers, X.reshape(len(X), -1)" if kind == "table" else ""
+            given, what, instead = "image", "X has the form of images", rows
+        elif kind == "table" and is_text(X):
+            column = "; for one column of categories, pd.DataFrame({'column': X})"
+            given, what, instead = "text", "X holds texts", column
+        else:
             return
         owner = f"module={name_of(self.module)}" if hasattr(self, "module") else type(self).__name__
         raise ValueError(
-            f"X has the form of images, but {owner} reads {INPUTS[kind]}. Use module={MODULES['image']}"
-            + (", or rows of numbers, X.reshape(len(X), -1)." if kind == "table" else ".")
+            f"{what}, but {owner} reads {INPUTS[kind]}. Use {self._networks_of(given)}{instead}."
         )
 
     def _check_tokens(self) -> None:
@@ -221,11 +255,7 @@ class Preparation:
         Statistics of pixels are of all images, which may lie in a file: a selection of rows would be a copy.
         """
         if y is not None:
-            named = isinstance(self.encoder, str)
-            if named:
-                self._check_kind(self._kind(X))
-            self.encoder_ = self._named_encoder(self._kind(X)) if named else clone(self.encoder)
-            self._check_form(X)
+            self.encoder_ = self._new_encoder(X)
             if train is not None and self._kind(X) != "image":
                 encoded = self.encoder_.fit(rows_at(_sliceable(X), train), y[train]).transform(X)
             elif hasattr(self.encoder_, "fit_transform"):
@@ -238,7 +268,7 @@ class Preparation:
                 elif hasattr(self, name):
                     delattr(self, name)
         else:
-            self._check_form(X)
+            self._check_form(X, self.encoder_)
             encoded = self.encoder_.transform(X)
         kind = self._encoded_kind()
         if y is not None:
@@ -305,7 +335,7 @@ class Preparation:
     def _given_validation(self, X_val: Any, y_val: Any, sample_weight_val: Any, device: torch.device) -> Part:
         """The user's own validation rows."""
         if self._encoded_kind() == "image":
-            X_val, y_val = self._open_images(X_val, y_val)
+            X_val, y_val = self._open_images(X_val, y_val, "y_val")
         if y_val is None:
             raise ValueError("X_val needs y_val: pass the labels of the validation rows.")
         y_val = check_labels(y_val, type(self).__name__)
@@ -363,6 +393,12 @@ def is_image(X: Any) -> bool:
     if isinstance(X, list):  # what scikit-learn makes of a data set when it splits it
         return len(X) > 0 and all(map(is_item, X))
     return isinstance(X, Dataset | DatasetImages) or getattr(X, "ndim", 0) in (3, 4)
+
+
+def is_text(X: Any) -> bool:
+    """Whether X has the form of texts: a list, an array or a Series of strings, among which some may miss."""
+    one_axis = isinstance(X, list | tuple) or len(getattr(X, "shape", ())) == 1
+    return one_axis and any(isinstance(row, str) for row in X)
 
 
 def _sliceable(X: Any) -> Any:

@@ -155,7 +155,7 @@ class ActivationMapDisplay:
         whole = isinstance(n_images, Integral) and not isinstance(n_images, bool)
         if n_images is not None and not (whole and n_images >= 1):
             raise ValueError(f"n_images must be an int >= 1 or None. Got {n_images!r}.")
-        X, _ = estimator._open_images(X, None)
+        X = estimator._opened(X)
         first = slice(n_images)
         given = _given(labels, len(X))
         X = X.subset(np.arange(len(X))[first]) if hasattr(X, "subset") else X[first]
