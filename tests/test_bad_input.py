@@ -691,7 +691,7 @@ IMAGE_DATA = [
         np.ones((30, 12, 12, 5)),
         {},
         ValueError,
-        "none of the outer ones has 1, 3 or 4 entries, as channels do",
+        "none of the outer ones has 1, 3 or 4 entries, as channels do. Use encoder=ImageEncoder(channels='fi",
     ),
     (
         [*GREYS[:29], GREYS[29, :10]],

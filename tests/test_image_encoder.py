@@ -556,7 +556,7 @@ BAD_ITEMS = [
     ),
     (of_sizes((3, 5, 7), (5, 7)), ValueError, "Item 1 of the dataset is an image of shape (5, 7)"),
     (of_sizes((7,)), ValueError, "Item 0 of the dataset is an image of shape (7,), but must have shape"),
-    (of_sizes((3, 5, 3)), ValueError, "Set channels='first' or channels='last'"),
+    (of_sizes((3, 5, 3)), ValueError, "Use encoder=ImageEncoder(channels='first'), or channels='last'"),
     (Items([{"image": GREY[0]}]), TypeError, "Item 0 of the dataset is a dict"),
     (Items([GREY[0], "5.png"]), TypeError, "Item 1 of the dataset is a str '5.png', but must be an image"),
     (Items([GREY[0], None]), TypeError, "Item 1 of the dataset is a NoneType"),

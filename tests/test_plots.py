@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import torch
 from matplotlib.colors import to_rgb
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -404,6 +405,32 @@ def test_the_estimator_is_not_changed(moons):
 def test_mixed_points_display_says_what_it_cannot_draw(estimator, params, words, moons):
     with pytest.raises(ValueError, match=words):
         MixedPointsDisplay.from_estimator(estimator, *moons, **params)
+
+
+TEXTS = ["a great film", "an awful film"] * 10
+IMAGES = np.random.default_rng(0).integers(0, 256, (20, 12, 12), dtype=np.uint8)
+NO_TABLES = [
+    (MixupClassifier(module="textcnn", max_epochs=1), TEXTS, "texts", "MixedLossDisplay"),
+    (MixupClassifier(module="lenet", max_epochs=1), IMAGES, "images", "MixedImagesDisplay"),
+]
+
+
+@pytest.mark.parametrize(("clf", "X", "what", "instead"), NO_TABLES)
+def test_texts_and_images_have_no_points_to_draw(clf, X, what, instead):
+    y = np.arange(20) % 2
+    words = f"draws points of a table, and {what} have none. Use "
+    with pytest.raises(ValueError, match=f"^MixedPointsDisplay {words}{instead}"):
+        MixedPointsDisplay.from_estimator(clf, X, y)
+    for estimator in (clone(clf).fit(X, y), quick().fit(np.eye(20)[:, :2], y)):
+        with pytest.raises(ValueError, match=f"^DecisionDisplay {words}ConfidenceDisplay"):
+            DecisionDisplay.from_estimator(estimator, X, y)
+
+
+def test_codes_of_words_are_no_plane():
+    X, y = np.arange(40).reshape(20, 2) % 7 + 1, np.arange(20) % 2
+    clf = MixupClassifier(module="textcnn", max_epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"^DecisionDisplay draws points of a table, and texts have none"):
+        DecisionDisplay.from_estimator(clf, X, y)
 
 
 def test_an_encoder_without_an_inverse_is_an_error(moons):

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.colors import to_rgb
 from numpy.testing import assert_allclose
 from sklearn.datasets import load_iris
@@ -15,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from torch.utils.data import TensorDataset
 
 from mixsk import MixupClassifier
 from mixsk.metrics import expected_calibration_error
@@ -241,8 +243,6 @@ BAD = {
     "zero weights": {"sample_weight": [0, 0, 0]},
     "negative weight": {"sample_weight": [1, -1, 1]},
     "no y": {"y_true": None},
-    "no bins": {"n_bins": 0},
-    "half a bin": {"n_bins": 2.5},
 }
 
 
@@ -253,6 +253,25 @@ def test_what_cannot_be_scored_is_the_error_of_the_metric_and_opens_no_figure(ch
     with pytest.raises(type(expected.value), match=re.escape(str(expected.value))):
         ReliabilityDisplay.from_predictions(**GOOD | change)
     assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("n_bins", [0, 2.5, True])
+def test_bins_are_a_whole_number_from_1(n_bins):
+    with pytest.raises(ValueError, match=re.escape(f"n_bins must be an int >= 1. Got {n_bins!r}.")):
+        ReliabilityDisplay.from_predictions(**GOOD, n_bins=n_bins)
+
+
+def test_the_labels_of_a_dataset_are_its_own():
+    rng = np.random.default_rng(0)
+    images, y = rng.integers(0, 256, (30, 12, 12), dtype=np.uint8), np.arange(30) % 2
+    clf = MixupClassifier(module="lenet", max_epochs=1, random_state=0).fit(images, y)
+    pairs = TensorDataset(torch.from_numpy(images), torch.from_numpy(y))
+    display = ReliabilityDisplay.from_estimator(clf, pairs, None)
+    assert display.ece == ReliabilityDisplay.from_estimator(clf, images, y).ece
+    with pytest.raises(ValueError, match="ReliabilityDisplay requires y to be passed"):
+        ReliabilityDisplay.from_estimator(clf, images, None)
+    with pytest.raises(ValueError, match="items of the dataset are images without labels"):
+        ReliabilityDisplay.from_estimator(clf, TensorDataset(torch.from_numpy(images)), None)
 
 
 def test_a_label_that_the_classifier_does_not_know_is_an_error():

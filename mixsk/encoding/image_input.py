@@ -240,8 +240,8 @@ def _order(sides, channels, fitted):
             return fitted[1]  # the sizes are wrong in any case, and that is said next
         why = "both the first and the last of these have" if likely else "none of the outer ones has"
         raise ValueError(
-            f"X has images of shape {sides}, and {why} 1, 3 or 4 entries, as channels do. Set "
-            "channels='first' or channels='last'."
+            f"X has images of shape {sides}, and {why} 1, 3 or 4 entries, as channels do. Use "
+            "encoder=ImageEncoder(channels='first'), or channels='last'."
         )
     return likely[0]
 

@@ -14,6 +14,13 @@ def column_names(X: Any) -> list[str] | None:
     return [str(name) for name in X.columns] if hasattr(X, "columns") else None
 
 
+def check_is_table(kind: str, owner: str, instead: str) -> None:
+    """Raise ValueError for what has no columns to draw: kind "text" or "image"."""
+    if kind != "table":
+        what = {"text": "texts", "image": "images"}[kind]
+        raise ValueError(f"{owner} draws points of a table, and {what} have none. Use {instead}.")
+
+
 def read_plane(X: Any, owner: str) -> np.ndarray:
     """The two numeric columns of X, float64 (n, 2), NaN where missing; ValueError if X is not that."""
     encoder = TableEncoder().fit(X)  # it reads X as the classifiers do

@@ -15,8 +15,10 @@ import pandas as pd
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
+from mixsk.classifiers._base import MixClassifier
 from mixsk.classifiers._data import encode_labels
-from mixsk.plots._columns import column_names, read_plane
+from mixsk.classifiers._prepare import is_image, is_text
+from mixsk.plots._columns import check_is_table, column_names, read_plane
 from mixsk.plots._drawing import ClassPicture, blend, pyplot
 
 SHADE = 0.5  # strength of the shading; the points above it have the full colours
@@ -160,6 +162,8 @@ class DecisionDisplay(ClassPicture):
             raise ValueError(f"grid_resolution must be an int >= 2. Got {grid_resolution!r}.")
         if not isinstance(margin, Real) or not 0 <= margin < np.inf:
             raise ValueError(f"margin must be a finite number >= 0. Got {margin!r}.")
+        instead = "ConfidenceDisplay, what a classifier of mixsk says between two rows"
+        check_is_table(_kind(estimator, X), cls.__name__, instead)
         points = read_plane(X, cls.__name__)
         names = column_names(X)
         if y is not None:
@@ -221,6 +225,15 @@ class DecisionDisplay(ClassPicture):
                 line = ax.contour(self.xx0, self.xx1, lead, levels=[0], colors="0.2", linewidths=1, zorder=1)
                 borders.append(line)
         return borders
+
+
+def _kind(estimator: Any, X: Any) -> str:
+    """What X is: "table", "text" or "image"; codes of words have the form of a table."""
+    if is_image(X):
+        return "image"
+    if is_text(X):
+        return "text"
+    return estimator._encoded_kind() if isinstance(estimator, MixClassifier) else "table"
 
 
 def _grid(points: np.ndarray, resolution: int, margin: float) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from sklearn.utils.validation import _num_features
 
 from mixsk.classifiers._base import MixClassifier
 from mixsk.encoding import TableEncoder
-from mixsk.plots._columns import check_numeric, column_names, in_units
+from mixsk.plots._columns import check_is_table, check_numeric, column_names, in_units
 from mixsk.plots._drawing import ClassPicture, blend, pyplot
 from mixsk.plots._mixing import mixed_rows
 
@@ -150,8 +150,8 @@ class MixedPointsDisplay(ClassPicture):
         ImportError
             Without matplotlib.
         ValueError
-            If the estimator mixes at a hidden stage, its encoder cannot be inverted, or `features` are not
-            two numeric columns; also for all that fit would refuse.
+            If X is texts or images, the estimator mixes at a hidden stage, its encoder cannot be inverted,
+            or `features` are not two numeric columns; also for all that fit would refuse.
         """
         pyplot(cls.__name__)  # before the work
         if not isinstance(estimator, MixClassifier):
@@ -161,6 +161,9 @@ class MixedPointsDisplay(ClassPicture):
             )
         if not isinstance(n_points, Integral) or isinstance(n_points, bool) or n_points < 1:
             raise ValueError(f"n_points must be an int >= 1. Got {n_points!r}.")
+        kind = estimator._kind(X)
+        instead = "MixedImagesDisplay" if kind == "image" else "MixedLossDisplay, the loss of mixed rows"
+        check_is_table(kind, cls.__name__, instead)
         rows = mixed_rows(estimator, X, y, n_points, random_state)
         names = column_names(X)
         columns = _choose(X, features, rows.encoder, cls.__name__)

@@ -10,10 +10,15 @@ Not built on scikit-learn's CalibrationDisplay: that follows the probability of 
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+from torch.utils.data import Dataset
 
+from mixsk.classifiers._base import MixClassifier
+from mixsk.classifiers._data import check_labels
+from mixsk.encoding import DatasetImages
 from mixsk.metrics import _binned, _checked, expected_calibration_error
 from mixsk.plots._drawing import label_axes, pyplot
 
@@ -118,9 +123,9 @@ class ReliabilityDisplay:
         estimator : classifier with `predict_proba`
             Fitted; of mixsk, a pipeline or any other of scikit-learn.
         X : array-like or DataFrame of shape (n_samples, n_features)
-            Rows to predict.
+            Rows to predict, or what else the estimator predicts.
         y : array-like of shape (n_samples,)
-            Their labels.
+            Their labels. None: those of a Dataset whose items are (image, label).
         n_bins : int, default=15
             Number of bins of equal width, at least 1.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -151,6 +156,10 @@ class ReliabilityDisplay:
                 "does not have. Use a classifier with predict_proba, CalibratedClassifierCV around this one, "
                 "or from_predictions with probabilities from elsewhere."
             )
+        if y is None:
+            if isinstance(estimator, MixClassifier) and isinstance(X, Dataset | DatasetImages):
+                X, y = estimator._open_images(X, y)
+            y = check_labels(y, cls.__name__)
         return cls.from_predictions(
             y,
             estimator.predict_proba(X),
@@ -209,6 +218,8 @@ class ReliabilityDisplay:
         ValueError
             For what `expected_calibration_error` refuses.
         """
+        if not isinstance(n_bins, Integral) or isinstance(n_bins, bool) or n_bins < 1:
+            raise ValueError(f"n_bins must be an int >= 1. Got {n_bins!r}.")
         rows = {"y_true": y_true, "y_proba": y_proba, "labels": labels, "sample_weight": sample_weight}
         ece = expected_calibration_error(**rows, n_bins=n_bins)  # its checks hold for the bins too
         codes, proba, weight = _checked(**rows)
