@@ -5,6 +5,7 @@ An awkward table that can be learnt gets finite probabilities from the defaults.
 
 import datetime
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from mixsk import (
     GenLabelClassifier,
     MixupClassifier,
 )
-from mixsk.backbones import Staged, TextCNN
+from mixsk.backbones import Staged, TextCNN, Transformer
 from mixsk.densities import GM
 from mixsk.encoding import Augment, ImageEncoder, TextEncoder
 from mixsk.rules import GenLabel, Logistic, PuzzleMix, Remix
@@ -611,14 +612,44 @@ BERT = {"module": "transformer", "module__name_or_path": "no/such-model"}
 @pytest.mark.parametrize(
     ("params", "X", "words"),
     [
-        (BERT, TEXTS, "'no/such-model' is neither 'words' nor a folder"),
-        (BERT, TEXTS, "Without network, download it elsewhere (`hf download NAME --local-dir FOLDER`)"),
+        (BERT, TEXTS, "module__name_or_path='no/such-model' is no folder here"),
+        (
+            {**CNN, "encoder": TextEncoder(tokenizer="no/such-model")},
+            TEXTS,
+            "tokenizer='no/such-model' is neither 'words' nor a folder here",
+        ),
+        (BERT, TEXTS, "set HF_HUB_OFFLINE=1 in the environment to use what was downloaded before"),
+        (BERT, TEXTS, "download it elsewhere (`hf download NAME --local-dir FOLDER`)"),
         (BERT, CODES, "Check the spelling"),
     ],
 )
 def test_a_model_that_cannot_be_downloaded(offline, params, X, words):
     with pytest.raises(OSError, match=re.escape(words)):
         MixupClassifier(**params).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("params", "given"),
+    [
+        ({"module__name_or_path": "/nope/bert"}, "module__name_or_path='/nope/bert'"),
+        (
+            {"module__name_or_path": Path("./bert").absolute()},
+            f"module__name_or_path='{Path('bert').absolute()}'",
+        ),
+        ({"encoder": TextEncoder(tokenizer="./bert")}, "tokenizer='./bert'"),
+    ],
+)
+def test_a_folder_that_is_none(params, given):
+    pytest.importorskip("transformers")
+    with pytest.raises(FileNotFoundError, match=re.escape(f"{given}: there is no such folder. Pass the f")):
+        MixupClassifier(module="transformer", **params).fit(TEXTS, Y)
+
+
+def test_a_network_in_a_folder_that_is_none():
+    pytest.importorskip("transformers")
+    words = "module__name_or_path='~/bert': there is no such folder. `~` is not replaced"
+    with pytest.raises(FileNotFoundError, match=words):
+        Transformer(5, 3, n_codes=9, name_or_path="~/bert")
 
 
 @pytest.mark.parametrize(

@@ -281,12 +281,15 @@ def _load(name: Any) -> tuple[Any, set[str]]:
 
 
 def _found(load: Callable[..., Any], name: Any, **options: Any) -> Any:
+    from mixsk.encoding.hub import WITHOUT_NETWORK, check_folder  # which imports this package
+
+    given = f"module__name_or_path={str(name)!r}"
+    check_folder(str(name), given)
     try:
         return load(name, trust_remote_code=False, **options)
     except Exception as error:  # OSError, ValueError, KeyError, errors of the http client
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise OSError(
-            f"module__name_or_path={str(name)!r} is no model that transformers can load: {reason} Use the "
-            "local folder of one, as save_pretrained writes it, or its name on huggingface.co, which needs a "
-            "network the first time (elsewhere: `hf download NAME --local-dir FOLDER`)."
+            f"{given} is no model that transformers can load: {reason} Use the local folder of one, as "
+            f"save_pretrained writes it, or its name on huggingface.co. {WITHOUT_NETWORK}."
         ) from error

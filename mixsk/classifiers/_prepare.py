@@ -174,8 +174,12 @@ class Preparation:
 
     def _own_encoder(self, kind: str) -> Any:
         """The encoder of inputs that are "table", "text" or "image"."""
-        name = getattr(self, "module__name_or_path", None)  # a pretrained network knows words of its own
-        return OF_INPUTS[kind](**({"tokenizer": name} if kind == "text" and name is not None else {}))
+        name = getattr(self, "module__name_or_path", None)
+        if kind != "text" or name is None:
+            return OF_INPUTS[kind]()
+        encoder = TextEncoder(tokenizer=name)  # a pretrained network knows words of its own
+        encoder._given_as = "module__name_or_path"
+        return encoder
 
     def _opened(self, X: Any) -> Any:
         """Images, a data set of them as `DatasetImages`."""

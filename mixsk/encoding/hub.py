@@ -15,6 +15,10 @@ import numpy as np
 from mixsk.encoding.ragged import Ragged, without_padding
 
 NOT_LIMITED = 10**6  # a tokeniser without a maximum says 1e30
+WITHOUT_NETWORK = (
+    "Without network, set HF_HUB_OFFLINE=1 in the environment to use what was downloaded before, or download "
+    "it elsewhere (`hf download NAME --local-dir FOLDER`) and pass the local folder"
+)
 CHUNK = 8192  # rows tokenised at once: what the tokeniser keeps for a row is far larger than its ids
 
 
@@ -27,8 +31,14 @@ def is_hub_tokenizer(tokenizer):
     return isinstance(tokenizer, os.PathLike) or "PreTrainedTokenizerBase" in bases
 
 
-def load_tokenizer(tokenizer):
+def load_tokenizer(tokenizer, parameter="tokenizer"):
     """The tokeniser of that name or in that folder; of an object a copy, since calls change its settings.
+
+    Parameters
+    ----------
+    tokenizer : str, PathLike or tokeniser of transformers
+    parameter : {"tokenizer", "module__name_or_path"}, default="tokenizer"
+        What the user gave it as, for messages.
 
     Raises
     ------
@@ -40,30 +50,49 @@ def load_tokenizer(tokenizer):
     if not isinstance(tokenizer, (str, os.PathLike)):
         return copy.deepcopy(tokenizer)
     name = os.fspath(tokenizer)
+    given = f"{parameter}={name!r}"
+    of_network = parameter != "tokenizer"
     try:
         from transformers import AutoTokenizer
     except ImportError as error:
+        other = "module='textcnn' or 'bilstm'" if of_network else "tokenizer='words'"
         raise ImportError(
-            f"tokenizer={name!r} is read by transformers, which cannot be imported ({error}). Install it "
-            "with `pip install 'mixsk[text]'`, or use tokenizer='words'."
+            f"{given} is read by transformers, which cannot be imported ({error}). Install it with `pip "
+            f"install 'mixsk[text]'`, or use {other}."
         ) from error
+    check_folder(name, given)
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # OSError, ValueError, KeyError, errors of the http client
         if Path(name).is_dir():
-            problem = f"The folder tokenizer={name!r} has no tokeniser that transformers can load"
+            problem = f"The folder {given} has no tokeniser that transformers can load"
             remedy = "It needs the files that `save_pretrained(folder)` of a tokeniser writes"
         else:
-            problem = (
-                f"tokenizer={name!r} is neither 'words' nor a folder here, and no Hugging Face tokeniser of "
-                "that name could be loaded"
-            )
-            remedy = (
-                "Check the spelling. Without network, download it elsewhere (`hf download NAME --local-dir "
-                "FOLDER`) and pass the local folder, or pass a loaded tokeniser object"
+            what = "no folder" if of_network else "neither 'words' nor a folder"
+            problem = f"{given} is {what} here, and no Hugging Face tokeniser of that name could be loaded"
+            remedy = f"Check the spelling. {WITHOUT_NETWORK}" + (
+                "" if of_network else ", or pass a loaded tokeniser object"
             )
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise OSError(f"{problem}: {reason} {remedy}.") from error
+
+
+def check_folder(name, given):
+    """Raise FileNotFoundError for a path that is none here; without that, it is looked up as a name.
+
+    Parameters
+    ----------
+    name : str
+        Name on huggingface.co, or path.
+    given : str
+        What the user gave, for the message.
+    """
+    if (os.path.isabs(name) or name.startswith((".", "~"))) and not os.path.exists(name):
+        home = " `~` is not replaced: use os.path.expanduser." if name.startswith("~") else ""
+        raise FileNotFoundError(
+            f"{given}: there is no such folder.{home} Pass the folder of a model, as "
+            "`save_pretrained(folder)` writes it, or its name on huggingface.co."
+        )
 
 
 def longest_row(tokenizer, max_length):

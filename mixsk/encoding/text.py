@@ -92,6 +92,8 @@ class TextEncoder(TransformerMixin, BaseEstimator):
         "max_words": [Interval(Integral, 1, None, closed="left"), None],
     }
 
+    _given_as = "tokenizer"  # the parameter that messages name; a classifier's may stand for it
+
     def __init__(self, tokenizer="words", lower=True, max_length=None, min_count=1, max_words=None):
         self.tokenizer = tokenizer
         self.lower = lower
@@ -178,7 +180,7 @@ class TextEncoder(TransformerMixin, BaseEstimator):
         rows = read_rows(self, X, reset=True)
         self.codes_ = self.tokenizer_ = None
         if pretrained:
-            self.tokenizer_ = hub.load_tokenizer(self.tokenizer)
+            self.tokenizer_ = hub.load_tokenizer(self.tokenizer, self._given_as)
             ragged = self._tokens(rows)
             self.layout_ = TextLayout(n_codes=hub.largest_id(self.tokenizer_) + 2)
         elif isinstance(rows, np.ndarray):
