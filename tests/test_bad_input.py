@@ -716,6 +716,7 @@ IMAGE_DATA = [
     (pd.DataFrame({"text": TEXTS}), {}, TypeError, "Its columns must be numbers, the pixels; text needs a"),
     (TEXTS, {}, TypeError, "Row 0 of X is 'a great film', of type str, but every row must be an image"),
     (["0.png"] * 30, {}, TypeError, "Read files first, into an array or a torch Dataset"),
+    (GREYS.astype(object), {}, TypeError, "dtype object. Use X.astype('uint8') for bytes, else X.astype('fl"),
     ({"image": GREYS}, {}, TypeError, "not a dict. Pass its values, for example X['image']"),
     (None, {}, TypeError, "not a NoneType. Use an array"),
     (
@@ -805,6 +806,7 @@ def test_pixels_on_another_scale_than_those_of_fit_get_a_warning():
         (GREYS[..., None], "fitted on 3 channels, X has 1: grey images: np.repeat(X, 3, -1)."),
         (COLOURS[:, 1:], "fitted on images of 12 x 12 pixels, X has 11 x 12: resize them."),
         (COLOURS[0], "of 12 x 12 pixels and 3 channels, X is one such image: use X[None]."),
+        (GREYS[0], "and 3 channels, and X of shape (12, 12) looks like one image: use X[None]."),
         (COLOURS.reshape(30, -1), "encoder=ImageEncoder(shape=(3, 12, 12))"),
         (
             Items(COLOURS[:, 1:]),

@@ -354,7 +354,7 @@ def test_an_idx_file_that_is_none_is_told(images, labels, message, tmp_path):
         ({"x": GREY["test"]}, r"has no X_test and no y_test, but \['x'\]"),
         ({"X_test": GREY["test"] / 255, "y_test": [1, 2, 3]}, r"got float64 of shape \(3, 28, 28\)"),
         ({"X_test": GREY["test"], "y_test": [1.0, 2, 3]}, "whole numbers as labels, .* got float64 of shape"),
-        ({"X_test": GREY["test"], "y_test": np.array([Evil()] * 3)}, "is damaged or no npz file"),
+        ({"X_test": GREY["test"], "y_test": np.array([Evil()] * 3)}, r"or no npz file \(no arrays of"),
     ],
 )
 def test_an_npz_file_that_has_something_else_is_told(arrays, message, tmp_path, capsys):
@@ -362,6 +362,13 @@ def test_an_npz_file_that_has_something_else_is_told(arrays, message, tmp_path, 
     with pytest.raises(ValueError, match=message):
         load_images("mnist", subset="test", data_home=tmp_path)
     assert capsys.readouterr().out == ""
+
+
+def test_a_file_that_is_no_npz_gets_no_advice_to_unpickle_it(tmp_path):
+    write(tmp_path / "mnist.npz", b"<html>404</html>")
+    words = r"mnist\.npz is damaged or no npz file \(no arrays of numbers\); get it again\.$"
+    with pytest.raises(ValueError, match=words):
+        load_images("mnist", data_home=tmp_path)
 
 
 def test_files_that_are_cut_off_are_told(tmp_path):
@@ -393,6 +400,7 @@ def test_an_archive_that_lacks_a_file_is_told(tmp_path):
     ("name", "subset", "message"),
     [
         ("imagenet", "all", r"no image set 'imagenet'; choose one of \['cifar-10', 'cifar-10-jpeg-subset', "),
+        ("CIFAR10", "all", r"no image set 'CIFAR10', did you mean 'cifar-10'\? Choose one of \['cifar-10', "),
         ("mnist", "dev", r"MNIST has no subset 'dev'; choose one of \['all', 'train', 'test'\]"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sklearn.model_selection import StratifiedKFold
 
-from mixsk.datasets import load_text, take_share, text_splits
+from mixsk.datasets import load_images, load_text, take_share, text_splits
 from mixsk.datasets._text_files import TEXTS
 from mixsk.datasets.text import TextSplit, hold_out
 
@@ -172,6 +172,15 @@ def test_half_of_a_form_is_not_enough(tmp_path):
         load_text("mr", data_home=tmp_path)
 
 
+def test_a_folder_that_is_missing_is_told(tmp_path):
+    for load, name in ((load_text, "mr"), (load_images, "mnist")):
+        with pytest.raises(FileNotFoundError, match=r"\(there is no folder .*nowhere\)\. Get the files"):
+            load(name, data_home=tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError) as caught:
+        load_text("mr", data_home=tmp_path)
+    assert "there is no folder" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "files", "message"),
     [
@@ -212,6 +221,7 @@ def test_a_damaged_gzip_file_is_told(cut, tmp_path):
     ("name", "subset", "message"),
     [
         ("imdb", "all", r"no text 'imdb'; choose one of \['mr', 'sst-1', 'sst-2', 'subj', 'trec'\]"),
+        ("sst2", "all", r"no text 'sst2', did you mean 'sst-2'\? Choose one of \['mr', "),
         ("mr", "test", r"MR has no subset 'test'; choose one of \['all'\]"),
         ("trec", "dev", r"TREC has no subset 'dev'; choose one of \['all', 'train', 'test'\]"),
     ],

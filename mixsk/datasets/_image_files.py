@@ -46,7 +46,9 @@ def _npz(paths, classes, *, part, shape):
             kept = [name for name in names if name.casefold() in (wanted[0].casefold(), wanted[1])]
             found = {name.casefold(): arrays[name] for name in kept}
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or no npz file ({error}); get it again.") from error
+        # numpy would have what is not its own unpickled, and so run.
+        reason = "no arrays of numbers" if "pickle" in str(error) else error
+        raise ValueError(f"{path} is damaged or no npz file ({reason}); get it again.") from error
     if missing := [name for name in wanted if name.casefold() not in found]:
         raise ValueError(f"{path} has no {' and no '.join(missing)}, but {names}.")
     return _checked(*(found[name.casefold()] for name in wanted), classes, shape, path)

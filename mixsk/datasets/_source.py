@@ -6,6 +6,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +68,11 @@ class Source:
                     self._check_counts(part, codes, " and ".join(map(str, paths)))
                     return rows, codes
         origins = " or ".join(dict.fromkeys(filter(None, [self.origin, self.elsewhere])))
+        missing = "" if home.is_dir() else f" (there is no folder {home})"
         raise FileNotFoundError(
             f"{self.title}, {part}: found neither {' nor '.join(dict.fromkeys(map(str, forms)))}, plain or "
-            f"as .gz, in {' or '.join(map(str, folders))}. Get the files from {origins} and put them there, "
-            f"or name their folder by data_home= or the environment variable {HOME}."
+            f"as .gz, in {' or '.join(map(str, folders))}{missing}. Get the files from {origins} and put "
+            f"them there, or name their folder by data_home= or the environment variable {HOME}."
         )
 
     def _check_counts(self, part, codes, where):
@@ -90,7 +92,9 @@ class Source:
 def read_parts(sources, kind, name, subset, data_home):
     """Return the source of a name, and {part: (rows, codes)} of what is asked for of it."""
     if name not in sources:
-        raise ValueError(f"there is no {kind} {name!r}; choose one of {sorted(sources)}.")
+        near = get_close_matches(str(name).lower(), sources, n=1)
+        hint = f", did you mean {near[0]!r}? Choose" if near else "; choose"
+        raise ValueError(f"there is no {kind} {name!r}{hint} one of {sorted(sources)}.")
     source = sources[name]
     if subset not in ("all", *source.parts):
         raise ValueError(f"{source.title} has no subset {subset!r}; choose one of {['all', *source.parts]}.")

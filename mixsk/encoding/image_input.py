@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from numbers import Number
 from os import PathLike
 from typing import Any
 
@@ -180,7 +181,9 @@ def _open_array(X, shape, channels, fitted):
     if X.dtype.kind == "c":
         raise ValueError("Complex data not supported: X must have real pixels, for example np.abs(X).")
     if X.dtype.kind not in "buif":
-        raise TypeError(f"X must be {ALLOWED}, got an array of dtype {X.dtype}.")
+        numbers = X.dtype.kind == "O" and X.size and isinstance(X.flat[0], Number)
+        remedy = " Use X.astype('uint8') for bytes, else X.astype('float32')." if numbers else ""
+        raise TypeError(f"X must be {ALLOWED}, got an array of dtype {X.dtype}.{remedy}")
     if X.ndim == 2:
         if shape is None:
             raise _is_table(X, fitted)
@@ -282,6 +285,11 @@ def _told(shape):
 
 def _is_table(X, fitted):
     """The error for rows of pixels of an unknown shape, with a guess."""
+    if fitted is not None and X.shape == fitted[0][1:]:
+        return ValueError(
+            f"ImageEncoder was fitted on images of {_told(fitted[0])}, and X of shape {X.shape} looks like "
+            "one image: use X[None]."
+        )
     n_pixels = X.shape[1]
     if fitted is not None and math.prod(fitted[0]) == n_pixels:
         guess = fitted[0]
