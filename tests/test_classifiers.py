@@ -547,3 +547,13 @@ def test_real_tables_with_categories_and_missing_values(did, real_table):
     with pytest.warns(UserWarning, match="least populated class") if rare else nullcontext():
         search.fit(X, y)
     assert np.isfinite(search.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("row", [0, 7, 19])
+def test_a_column_is_what_it_is_in_all_rows_those_held_out_too(row):
+    X = pd.DataFrame({"number": np.arange(20.0), "text": pd.Series([None] * 20, dtype=object)})
+    X.loc[row, "text"] = "rare"
+    clf = MixupClassifier(
+        module="mlp", early_stopping=True, validation_fraction=0.5, max_epochs=1, random_state=0
+    )
+    assert clf.fit(X, np.arange(20) % 2).predict_proba(X).shape == (20, 2)

@@ -305,7 +305,7 @@ class MixClassifier(
         if X_val is None and (y_val is not None or sample_weight_val is not None):
             raise ValueError("y_val and sample_weight_val need X_val: pass the rows they belong to.")
         held_out = self._held_out(codes) if X_val is None else None
-        seen = None if held_out is None else held_out[0]  # rows held out have no part in the encoder
+        seen = None if held_out is None else held_out[0]
         rows = self._rows(self._encode(X, None if again else y, seen), codes, w, device)
         train, valid = Part(rows, np.arange(len(codes)) if seen is None else seen), None
         if held_out is not None:

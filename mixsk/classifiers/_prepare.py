@@ -254,13 +254,14 @@ class Preparation:
             )
 
     def _encode(self, X: Any, y: np.ndarray | None = None, train: np.ndarray | None = None) -> np.ndarray:
-        """Encoded rows; labels y mean that the encoder is fitted first, to all rows or to `train`.
+        """Encoded rows; labels y mean that the encoder is fitted first, texts to the rows `train`.
 
-        Statistics of pixels are of all images, which may lie in a file: a selection of rows would be a copy.
+        Words of other rows would have vectors that nothing trains. Columns and pixels are described by all
+        rows: what kind a column is may show in one row only, and images may lie in a file.
         """
         if y is not None:
             self.encoder_ = self._new_encoder(X)
-            if train is not None and self._kind(X) != "image":
+            if train is not None and self._kind(X) == "text":
                 encoded = self.encoder_.fit(rows_at(_sliceable(X), train), y[train]).transform(X)
             elif hasattr(self.encoder_, "fit_transform"):
                 encoded = self.encoder_.fit_transform(X, y)

@@ -115,8 +115,8 @@ PARAMETERS: dict[str, Parameter] = {
     categories, missing indicators) or, for a network of text, `mixsk.encoding.TextEncoder()` (codes of
     words, of the pretrained model's own tokeniser for "transformer"), for one of images
     `mixsk.encoding.ImageEncoder()` (pixels, normalised by channel), as for a module of your own where X
-    has the form of images; X as it is; or a transformer of your own. It is fitted to the rows that are
-    trained on, without those held out for early stopping; for images to all.""",
+    has the form of images; X as it is; or a transformer of your own. It is fitted to all rows, one
+    of texts without those held out for early stopping.""",
     ),
     "mix": Parameter(
         "linear",
