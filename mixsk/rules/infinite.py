@@ -8,6 +8,8 @@ Eq. 7). No temperature; gradients flow through the scores alone.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
@@ -63,7 +65,9 @@ class InfiniteClass(Choice):
 
     def __call__(self, logits: Tensor, t: Tensor, w: Tensor | None = None) -> Tensor:
         # In the targets' precision: autocast would round lam to a few bits, and on a CPU the loss itself.
-        with torch.autocast(logits.device.type, enabled=False):
+        device = logits.device.type
+        known = torch.amp.is_autocast_available(device)  # not to "meta"
+        with torch.autocast(device, enabled=False) if known else nullcontext():
             return self._of_rows(logits.to(t.dtype), t, w)
 
     def _of_rows(self, logits: Tensor, t: Tensor, w: Tensor | None) -> Tensor:
