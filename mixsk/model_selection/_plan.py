@@ -47,6 +47,8 @@ def outcomes(
     jobs, places = [], []
     queue: list[Outcome | None] = [None] * (len(estimators) * len(splits))
     reasons: dict[str, None] = {}
+    if y is None:  # which a fit by itself says
+        return deque(queue), 0.0, None
     for c, estimator in enumerate(estimators):
         _, clf, prefix = split(estimator)
         try:

@@ -47,7 +47,7 @@ class OnlineGenLabel(PosteriorLabel):
     >>> from mixsk import GenLabelClassifier
     >>> clf = GenLabelClassifier(density_at="last", density_schedule="online", mix_at="any")
     >>> clf._label()
-    OnlineGenLabel()
+    OnlineGenLabel(gamma=0.2)
     """
 
     def __init__(
