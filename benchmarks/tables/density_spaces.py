@@ -58,5 +58,5 @@ METHODS = {
     "pca-whitened": _method(density=Projected(whiten=True)),
     "pca-of-numbers": _method(density=Projected(categorical="frequencies")),
     "last-warmup": _method(density_at="last", density_schedule="warmup"),
-    "last-online": _method(density_at="last", density_schedule="online"),
+    "last-online": _method(density_at="last", density_schedule="online", gamma=0.5),  # .2 is usual since
 }

@@ -371,7 +371,7 @@ PARAMETERS: dict[str, Parameter] = {
     Batches whose gradients are averaged for one step of the optimiser, of an epoch's last the rest.
     That is a step on their mean loss, in the memory of one of them; where rows see the others of their
     batch (batch normalisation, Infinite Class Mixup, pairs and lam of the mixing itself) it is not the
-    same as one larger batch.""",
+    same as one larger batch. LaMix mixes every other batch, not every other step.""",
     ),
     "ema": Parameter(
         None,
@@ -484,7 +484,8 @@ PARAMETERS: dict[str, Parameter] = {
         None,
         [None, StrOptions({"bf16", "fp16"})],
         """{"bf16", "fp16"} or None, default=None
-    Automatic mixed precision of the forward pass.""",
+    Automatic mixed precision of the forward pass. `AMPClassifier`, whose losses differ in digits that it
+    rounds away, refuses it.""",
     ),
     "n_threads": Parameter(
         None,
